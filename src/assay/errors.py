@@ -1,0 +1,184 @@
+"""The exception hierarchy. Classes carry fields; the command line and the service word them.
+
+Every error that Assay raises on purpose is an `AssayError`, so that a caller can tell "your input or your
+definition is at fault" from a defect of Assay itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AssayError(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do."""
+
+
+class ConfigurationError(AssayError):
+    """A pipeline, model, price book or setting is wrong; raised before any data is read.
+
+    Attributes:
+        where: File and key (`pipelines/orders.toml: steps.2.percent`), or None.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.message = message
+        self.where = where
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.message,), {"where": self.where})
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that is not registered: the message lists the known ones and the nearest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(unknown_name(kind, name, self.known))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.kind, self.name, self.known), {})
+
+
+class UnknownFormatError(UnknownNameError, ValueError):
+    """No processor is registered for this format."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__("format", name, known)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.name, self.known), {})
+
+
+class SourceError(AssayError):
+    """A file (not one record of it) cannot be read: missing, cut short, wrong encoding or format.
+
+    Attributes:
+        file: Name of the source.
+        offset: Byte offset in the decompressed data where reading ended, or None.
+        record: Number of records that could be read before, or None.
+    """
+
+    def __init__(
+        self, message: str, *, file: str, offset: int | None = None, record: int | None = None
+    ) -> None:
+        self.message, self.file, self.offset, self.record = message, file, offset, record
+        place = []
+        if record is not None:
+            place.append(f"after record {record:,}" if record else "before the first record")
+        if offset is not None:
+            place.append(f"byte {offset:,}")
+        super().__init__(f"{file}: {message}" + (f" ({', '.join(place)})" if place else ""))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {"file": self.file, "offset": self.offset, "record": self.record}
+        return _rebuild, (type(self), (self.message,), fields)
+
+
+class ValidationError(AssayError):
+    """A record was rejected and nobody asked to collect rejects.
+
+    Attributes:
+        source: Name of the source; record: 0-based number; line: 1-based; errors: as Pydantic lists them.
+    """
+
+    def __init__(
+        self, message: str, *, source: str, record: int, line: int, errors: list[dict[str, object]]
+    ) -> None:
+        self.message, self.source, self.record, self.line, self.errors = message, source, record, line, errors
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {"source": self.source, "record": self.record, "line": self.line, "errors": self.errors}
+        return _rebuild, (type(self), (self.message,), fields)
+
+
+class NotFoundError(AssayError):
+    """No such thing."""
+
+    def __init__(self, resource: str, identifier: object) -> None:
+        self.resource, self.identifier = resource, identifier
+        super().__init__(f"no {resource} {identifier!r}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.resource, self.identifier), {})
+
+
+class DuplicateError(AssayError):
+    """There is one already."""
+
+    def __init__(self, resource: str, identifier: object) -> None:
+        self.resource, self.identifier = resource, identifier
+        super().__init__(f"{resource} {identifier!r} exists already")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.resource, self.identifier), {})
+
+
+class AuthorizationError(AssayError):
+    """The caller may not do this."""
+
+
+class LookupFailed(AssayError):  # noqa: N818 - the name is part of the public contract
+    """A lookup could not answer (as against: answered that there is no such key)."""
+
+
+class PricingError(AssayError):
+    """A price cannot be computed: missing input, missing rate, amount out of range."""
+
+
+class SinkError(AssayError):
+    """An output cannot be written.
+
+    Attributes:
+        sink: Name of the output.
+    """
+
+    def __init__(self, message: str, *, sink: str) -> None:
+        self.message, self.sink = message, sink
+        super().__init__(f"output {sink}: {message}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.message,), {"sink": self.sink})
+
+
+class LedgerError(AssayError):
+    """The ledger of a run does not balance; nothing was published."""
+
+
+class RunFailed(AssayError):  # noqa: N818 - the name is part of the public contract
+    """A run ended without publishing.
+
+    Attributes:
+        run: Id of the run.
+    """
+
+    def __init__(self, message: str, *, run: str) -> None:
+        self.message, self.run = message, run
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.message,), {"run": self.run})
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be, or None if none is near."""
+    lowered = {k.lower(): k for k in known}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
+    return lowered[found[0]] if found else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Word an unknown name: what was asked for, the nearest known one, and all known ones."""
+    names = sorted(known)
+    near = nearest(name, names)
+    hint = f' Did you mean "{near}"?' if near else ""
+    return f'no {kind} "{name}".{hint} Known: {", ".join(names) or "none"}'
+
+
+def _rebuild(
+    cls: type[AssayError], args: tuple[object, ...], fields: dict[str, object]
+) -> AssayError:
+    """Unpickle an error whose constructor takes fields (errors cross processes on a cluster)."""
+    return cls(*args, **fields)
