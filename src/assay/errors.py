@@ -76,17 +76,24 @@ class SourceError(AssayError):
         return _rebuild, (type(self), (self.message,), fields)
 
 
-class ValidationError(AssayError):
-    """A record was rejected and nobody asked to collect rejects.
+class ValidationError(AssayError, ValueError):
+    """A record is wrong, and nobody asked to collect rejects.
 
     Attributes:
         source: Name of the source; record: 0-based number; line: 1-based; errors: as Pydantic lists them.
     """
 
     def __init__(
-        self, message: str, *, source: str, record: int, line: int, errors: list[dict[str, object]]
+        self,
+        message: str,
+        *,
+        source: str = "<bytes>",
+        record: int = 0,
+        line: int = 1,
+        errors: list[dict[str, object]] | None = None,
     ) -> None:
-        self.message, self.source, self.record, self.line, self.errors = message, source, record, line, errors
+        self.message, self.source, self.record, self.line = message, source, record, line
+        self.errors = errors or []
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -177,8 +184,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f'no {kind} "{name}".{hint} Known: {", ".join(names) or "none"}'
 
 
-def _rebuild(
-    cls: type[AssayError], args: tuple[object, ...], fields: dict[str, object]
-) -> AssayError:
+def _rebuild(cls: type[AssayError], args: tuple[object, ...], fields: dict[str, object]) -> AssayError:
     """Unpickle an error whose constructor takes fields (errors cross processes on a cluster)."""
     return cls(*args, **fields)

@@ -1,8 +1,6 @@
 """`Ok` and `Err`: the outcome of one item where a failure must not stop the others.
 
-    match outcome:
-        case Ok(value): ...
-        case Err(error): ...
+Tell them apart with `match outcome: case Ok(value): ...; case Err(error): ...`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,20 @@
-"""TODO"""
+"""Reading: sources, compression, and processors that cut a stream into raw records."""
+
+from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
+from assay.reading.factory import ModelAware, Processor, ProcessorFactory
+from assay.reading.raw import Limits, Problem, RawRecord
+from assay.reading.sources import SourceFile, SourceLike, resolve
+from assay.reading.xml_path import XPath
+
+__all__ = [
+    "Limits",
+    "ModelAware",
+    "Problem",
+    "Processor",
+    "ProcessorFactory",
+    "RawRecord",
+    "SourceFile",
+    "SourceLike",
+    "XPath",
+    "resolve",
+]

@@ -1,0 +1,116 @@
+"""XML: records by row tag or path, read by hardened parsers."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, Final
+
+from lxml import etree
+from pydantic import BaseModel
+
+from assay.errors import SourceError, ValidationError
+from assay.reading.factory import ProcessorFactory
+from assay.reading.raw import Limits, RawRecord
+from assay.reading.xml_object import ModelShape, ShapeCompiler, plain, to_object
+from assay.reading.xml_path import Name, RecordPath, parse_record_path
+from assay.reading.xml_split import FRAME, XmlSplitter
+
+_ROOT: Final = RecordPath(((Name("*"),),), (True,))
+
+
+def parse_hardened(data: bytes) -> etree._Element:
+    """Parse a document: no DTD, no network, no entity but the predefined ones.
+
+    Raises:
+        ValidationError: not well formed, or with a DOCTYPE.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise ValidationError(f"not well-formed XML: {error}") from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise ValidationError("the record has a DOCTYPE, which is refused")
+    return root
+
+
+@ProcessorFactory.register("xml")
+class XmlProcessor:
+    """Records are elements: the children of the root, or those that `record` names.
+
+    Args:
+        record: A row tag (`book`), a path (`orders/order`, `/Invoice`), or several joined by `|`. Prefixed names are
+            exact, by `namespaces`; others match the local name in any namespace.
+        namespaces: Prefix to namespace, for `record`, for aliases and for `XPath` in the model.
+        empty_as_null: An element without text and children is null.
+        limits: Bounds on one record.
+    """
+
+    def __init__(
+        self,
+        *,
+        record: str | None = None,
+        namespaces: Mapping[str, str] | None = None,
+        empty_as_null: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self._namespaces = dict(namespaces or {})
+        self._path = parse_record_path(record, self._namespaces)
+        self._empty_as_null = empty_as_null
+        self._limits = limits or Limits()
+        self._context: list[Name] = []
+
+    def process(self, data: bytes) -> Any:
+        """Parse one record without a model: repeated elements as lists, texts as strings.
+
+        Raises:
+            ValidationError: not well-formed XML, or with a DOCTYPE.
+        """
+        try:
+            for _ in XmlSplitter(_ROOT, (), self._limits).split(io.BytesIO(data)):
+                pass
+        except SourceError as error:
+            raise ValidationError(error.message) from None
+        value = plain(_record_of(parse_hardened(data)))
+        return {"#text": value} if isinstance(value, str) and value.strip() else value or {}
+
+    def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
+        """The verdict is given on the object of texts that the model's shape makes of a record."""
+        shape = self.shape(model)
+        self._context = shape.context()
+        empty_as_null = self._empty_as_null
+
+        def to_json(data: bytes) -> bytes:
+            made = to_object(_record_of(parse_hardened(data)), shape, empty_as_null=empty_as_null)
+            return json.dumps(made, ensure_ascii=False).encode()
+
+        return to_json
+
+    def shape(self, model: type[BaseModel]) -> ModelShape:
+        """How the fields of a model are made from XML."""
+        return ShapeCompiler(self._namespaces).compile(model)
+
+    def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
+        """Cut a stream into records, holding one chunk and one record at a time.
+
+        Raises:
+            SourceError: not well-formed, a DOCTYPE, or an encoding that cannot be read.
+        """
+        return XmlSplitter(self._path, self._context, self._limits).split(stream)
+
+
+def _record_of(root: etree._Element) -> etree._Element:
+    """The record in its raw bytes: the root, or the element inside its frame."""
+    before = root.getprevious()
+    while before is not None:
+        if isinstance(before, etree._ProcessingInstruction) and before.target == FRAME:  # noqa: SLF001 - lxml has no public name
+            element = root
+            for _ in range(int(before.text or 0)):
+                element = element[-1]
+            return element
+        before = before.getprevious()
+    return root

@@ -1,0 +1,280 @@
+"""Cutting an XML stream into records with exact byte offsets, in bounded memory.
+
+The cutter is expat, which is the streaming parser that tells byte offsets. It checks that the whole document is well
+formed and refuses a DOCTYPE, so that no entity but the predefined ones and character references can occur.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+from xml.parsers import expat
+
+from assay.errors import SourceError
+from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.xml_path import Name, RecordPath
+
+CHUNK: Final = 64 * 1024
+#: Marks a raw record that stands in its document's frame: this many elements around it.
+FRAME: Final = "assay-frame"
+_START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
+_BOMS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_SPACE: Final = " "
+
+
+class DoctypeError(Exception):
+    """The document has a DOCTYPE."""
+
+
+class _TooMuchError(Exception):
+    """What stands around the records is over a limit."""
+
+
+@dataclass
+class _Open:
+    """An element around the records that is still open."""
+
+    tag: str
+    start_tag: str
+    qualified: str
+    kept: list[str] = field(default_factory=list)
+
+
+def clark(name: str) -> str:
+    """Expat's `uri local` as `{uri}local`."""
+    uri, space, local = name.rpartition(_SPACE)
+    return f"{{{uri}}}{local}" if space else name
+
+
+class XmlSplitter:
+    """One pass over one stream.
+
+    Args:
+        path: Which elements are records.
+        context: Names of children of ancestors that records need, to be kept when they close before them.
+        limits: Bounds on one record.
+    """
+
+    def __init__(self, path: RecordPath, context: Sequence[Name], limits: Limits) -> None:
+        self._path = path
+        self._wanted = context
+        self._limits = limits
+        self._encoding = "utf-8"
+        self._declared: str | None = None
+        self._buffer = b""
+        self._base = 0
+        self._ancestry: list[str] = []
+        self._around: list[_Open] = []
+        self._declares_namespaces = False
+        self._ready: list[RawRecord] = []
+        self._count = 0
+        self._kept_bytes = 0
+        # The record, or the child of an ancestor kept for one, that is open now: its depth and place.
+        self._depth = 0
+        self._inside = 0
+        self._is_record = False
+        self._start = 0
+        self._line = 1
+        self._deepest = 0
+        self._overlong: bytes | None = None
+
+    def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
+        """Give the records of the stream in order.
+
+        Raises:
+            SourceError: not well formed, a DOCTYPE, an encoding that cannot be read; records before it were given.
+        """
+        name = str(getattr(stream, "name", "<stream>"))
+        self._parser = self._make_parser()
+        first = True
+        while True:
+            chunk = stream.read(CHUNK)
+            if first and not chunk:
+                return
+            if first:
+                self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
+                first = False
+            self._buffer += chunk
+            failure = self._feed(chunk, name)
+            yield from self._ready
+            self._ready.clear()
+            if failure:
+                raise failure
+            if not chunk:
+                return
+            self._forget(name)
+
+    def _make_parser(self) -> expat.XMLParserType:
+        parser = expat.ParserCreate(namespace_separator=_SPACE)
+        parser.buffer_text = True
+        parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        parser.XmlDeclHandler = self._on_declaration
+        parser.StartDoctypeDeclHandler = self._on_doctype
+        parser.StartElementHandler = self._on_start
+        parser.EndElementHandler = self._on_end
+        parser.StartNamespaceDeclHandler = self._on_namespace
+        return parser
+
+    def _feed(self, chunk: bytes, name: str) -> SourceError | None:
+        try:
+            self._parser.Parse(chunk, not chunk)
+        except expat.ExpatError as error:
+            if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS] and not self._buffer.strip():
+                return None
+            where = f"line {error.lineno}"
+            return SourceError(
+                f"not well-formed XML at {where}: {expat.errors.messages[error.code]}",
+                file=name,
+                offset=self._parser.ErrorByteIndex,
+                record=self._count,
+            )
+        except DoctypeError:
+            return SourceError(
+                "has a DOCTYPE, which is refused (it can define entities and reach other files); remove it",
+                file=name,
+                offset=self._parser.CurrentByteIndex,
+                record=self._count,
+            )
+        except _TooMuchError as error:
+            return SourceError(str(error), file=name, offset=self._parser.CurrentByteIndex, record=self._count)
+        except (LookupError, ValueError) as error:
+            return SourceError(f"cannot be read: {error}; convert the file to UTF-8", file=name, offset=0)
+        return None
+
+    def _on_declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        self._declared = encoding
+        if encoding and not self._encoding.startswith("utf-16"):
+            self._encoding = codecs.lookup(encoding).name
+            if self._encoding == "utf-16":
+                # Declared as UTF-16 without a byte order mark: expat told it from the first bytes.
+                self._encoding = "utf-16-le" if self._buffer[1:2] == b"\0" else "utf-16-be"
+
+    def _on_doctype(self, name: str, system: str | None, public: str | None, subset: int) -> None:
+        raise DoctypeError
+
+    def _on_namespace(self, prefix: str | None, uri: str) -> None:
+        if not self._inside:
+            self._declares_namespaces = True
+
+    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._inside:
+            self._deepest = max(self._deepest, self._depth)
+            return
+        tag = clark(name)
+        self._ancestry.append(tag)
+        index = self._parser.CurrentByteIndex
+        is_record = self._path.matches(self._ancestry)
+        if is_record or any(wanted.matches(tag) for wanted in self._wanted):
+            self._inside, self._is_record = self._depth, is_record
+            self._start, self._line = index, self._parser.CurrentLineNumber
+            self._deepest = self._depth
+            return
+        if self._depth > self._limits.max_record_depth:
+            raise _TooMuchError(self._limits.too_deep().msg)
+        start_tag = self._start_tag(index)
+        self._around.append(_Open(tag, start_tag, re.split(r"[\s/>]", start_tag[1:], maxsplit=1)[0]))
+
+    def _on_end(self, name: str) -> None:
+        self._depth -= 1
+        if not self._inside:
+            closed = self._around.pop()
+            self._kept_bytes -= sum(len(kept) for kept in closed.kept)
+            self._ancestry.pop()
+            return
+        if self._depth >= self._inside:
+            return
+        self._ancestry.pop()
+        self._inside = 0
+        end = self._end_of_tag(self._parser.CurrentByteIndex)
+        if self._is_record:
+            self._ready.append(self._record(end))
+        elif self._around and self._overlong is None:
+            text = self._decode(self._start, end)
+            self._kept_bytes += len(text)
+            if self._kept_bytes > self._limits.max_record_bytes:
+                raise _TooMuchError(
+                    "what the model wants from above its records is over the limit (setting max_record_bytes)"
+                )
+            self._around[-1].kept.append(text)
+        self._overlong = None
+
+    def _start_tag(self, index: int) -> str:
+        at = index - self._base
+        if self._encoding.startswith("utf-16"):
+            text = self._buffer[at:].decode(self._encoding, "ignore").encode()
+            found = _START_TAG.match(text)
+            return found.group().decode() if found else ""
+        found = _START_TAG.match(self._buffer, at)
+        return found.group().decode(self._encoding) if found else ""
+
+    def _end_of_tag(self, index: int) -> int:
+        """The byte after the element: expat points at `</name>`, or after `/>` of an empty element."""
+        close = ">".encode(self._encoding)
+        at = index - self._base
+        opening = "</".encode(self._encoding)
+        if self._overlong is None and self._is_empty_element():
+            return index
+        if self._buffer[at : at + len(opening)] != opening:
+            return index
+        return self._base + self._buffer.index(close, at) + len(close)
+
+    def _is_empty_element(self) -> bool:
+        if self._deepest > self._depth + 1:
+            return False
+        return self._start_tag(self._start).endswith("/>")
+
+    def _record(self, end: int) -> RawRecord:
+        number = self._count
+        self._count += 1
+        length = end - self._start
+        if self._overlong is not None or length > self._limits.max_record_bytes:
+            excerpt = self._overlong or self._buffer[self._start - self._base :][:EXCERPT]
+            return RawRecord(excerpt, number, self._line, self._start, self._limits.too_long(length))
+        data = self._buffer[self._start - self._base : end - self._base]
+        problem = self._limits.too_deep() if self._deepest - self._depth > self._limits.max_record_depth else None
+        if self._leans(data):
+            data = self._framed(data)
+        return RawRecord(data, number, self._line, self._start, problem)
+
+    def _leans(self, data: bytes) -> bool:
+        """Whether the record cannot be read without what is around it."""
+        return (
+            self._encoding not in ("utf-8", "ascii")
+            or bool(self._wanted and self._around)
+            or (self._declares_namespaces and bool(self._around))
+        )
+
+    def _framed(self, data: bytes) -> bytes:
+        """The smallest document that holds the record: declaration, start tags around it, kept children, itself."""
+        declaration = f'<?xml version="1.0" encoding="{self._declared}"?>' if self._declared else ""
+        head = [declaration, f"<?{FRAME} {len(self._around)}?>"]
+        for element in self._around:
+            head += [element.start_tag, *element.kept]
+        tail = "".join(f"</{element.qualified}>" for element in reversed(self._around))
+        bom = "\ufeff".encode(self._encoding) if self._encoding.startswith("utf-16") else b""
+        return bom + "".join(head).encode(self._encoding) + data + tail.encode(self._encoding)
+
+    def _decode(self, start: int, end: int) -> str:
+        return self._buffer[start - self._base : end - self._base].decode(self._encoding)
+
+    def _forget(self, name: str) -> None:
+        """Drop what is behind: everything, or everything before the record that is open."""
+        fed = self._base + len(self._buffer)
+        if self._inside and fed - self._start > self._limits.max_record_bytes + CHUNK:
+            if self._overlong is None:
+                self._overlong = self._buffer[self._start - self._base :][:EXCERPT]
+            keep_from = self._parser.CurrentByteIndex
+        elif self._inside and self._overlong is None:
+            keep_from = self._start
+        else:
+            keep_from = self._parser.CurrentByteIndex
+        if fed - keep_from > self._limits.max_record_bytes + 2 * CHUNK:
+            message = "one tag is over the limit of a record (setting max_record_bytes)"
+            raise SourceError(message, file=name, offset=keep_from, record=self._count)
+        if keep_from > self._base:
+            self._buffer = self._buffer[keep_from - self._base :]
+            self._base = keep_from
