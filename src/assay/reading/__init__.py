@@ -3,12 +3,13 @@
 from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
 from assay.reading.raw import Limits, Problem, RawRecord
-from assay.reading.sources import SourceFile, SourceLike, resolve
+from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
 from assay.reading.xml_path import XPath
 
 __all__ = [
     "Limits",
     "ModelAware",
+    "OpenSource",
     "Problem",
     "Processor",
     "ProcessorFactory",

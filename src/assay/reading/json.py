@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError
 from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
-from assay.reading.jsonl import decode_json, refuse_wide
+from assay.reading.jsonl import decode_json, refuse_other
 from assay.reading.raw import EXCERPT, Limits, RawRecord
 
 
@@ -141,7 +141,7 @@ class _Walk:
 
     def _refuse_marks(self) -> None:
         head = self.cursor.head(4)
-        refuse_wide(head, self.cursor.name)
+        refuse_other(head, self.cursor.name)
         if head.startswith(b"\xef\xbb\xbf"):
             raise self.cursor.fail("begins with a byte order mark, which JSON forbids; remove its first 3 bytes")
 

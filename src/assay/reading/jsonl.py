@@ -14,7 +14,7 @@ from assay.reading.raw import EXCERPT, Limits, RawRecord
 
 CHUNK: Final = 1024 * 1024
 _BLANK: Final = b" \t\r"
-_WIDE: Final = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"{\x00", "UTF-16"), (b"\x00{", "UTF-16"))
+_WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{", b"[\x00", b"\x00[")
 
 
 def decode_json(data: bytes) -> Any:
@@ -29,11 +29,19 @@ def decode_json(data: bytes) -> Any:
         raise ValidationError(f"not JSON: {error}") from None
 
 
-def refuse_wide(head: bytes, name: str) -> None:
-    """Raise a SourceError if data that begins with `head` is UTF-16: no line of it would be JSON."""
-    for mark, encoding in _WIDE:
-        if head.startswith(mark):
-            raise SourceError(f"looks like {encoding}; JSON is UTF-8: convert the file", file=name, offset=0)
+def refuse_other(head: bytes, name: str) -> None:
+    """Raise a SourceError if data that begins with `head` is plainly no JSON: nothing of it could be a record."""
+    if head.startswith(_WIDE):
+        raise SourceError("looks like UTF-16; JSON is UTF-8: convert the file", file=name, offset=0)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<!", b"<")):
+        raise SourceError("looks like XML, not JSON; say format='xml' or mend the suffix", file=name, offset=0)
+
+
+def _refuse_document(head: bytes, name: str) -> None:
+    first, newline, _ = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    if newline and first.strip() in (b"[", b"{"):
+        message = "looks like one JSON document over several lines; say format='json' or mend the suffix"
+        raise SourceError(message, file=name, offset=0)
 
 
 @ProcessorFactory.register("jsonl")
@@ -62,7 +70,8 @@ class JsonlProcessor:
         rest = b""
         for chunk in iter(lambda: stream.read(CHUNK), b""):
             if offset == 0 and not rest:
-                refuse_wide(chunk, name)
+                refuse_other(chunk, name)
+                _refuse_document(chunk, name)
             lines = (rest + chunk).split(b"\n")
             rest = lines.pop()
             for data in lines:

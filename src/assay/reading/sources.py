@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from assay.errors import ConfigurationError, SourceError
 from assay.reading.compression import OPENERS, Decompressed, looks_compressed
@@ -43,53 +44,128 @@ class SourceFile:
     _open: Callable[[], BinaryIO]
     compression: str | None = None
 
-    def open(self, *, max_ratio: int = 250) -> BinaryIO:
+    def open(self, *, max_ratio: int = 250) -> OpenSource:
         """Open for reading, decompressed.
 
         Raises:
             SourceError: it cannot be opened, or its first bytes are not what its suffix says.
         """
         try:
-            raw = self._open()
+            raw = HashedStream(self._open(), self.name)
         except OSError as error:
             raise SourceError(_os_words(error), file=self.name) from None
-        if self.compression:
-            return cast(BinaryIO, Decompressed(raw, self.compression, name=self.name, max_ratio=max_ratio))
-        return cast(BinaryIO, _Plain(raw, self.name))
+        decompressed = (
+            Decompressed(cast(BinaryIO, raw), self.compression, name=self.name, max_ratio=max_ratio)
+            if self.compression
+            else raw
+        )
+        return OpenSource(self, cast(BinaryIO, decompressed), raw)
 
 
-class _Plain(io.RawIOBase):
-    """An uncompressed stream that knows its name and looks at its first bytes."""
+class HashedStream(io.RawIOBase):
+    """The bytes of a source as they lie there, hashed while they are read.
+
+    Attributes:
+        size: Bytes read so far.
+    """
 
     def __init__(self, raw: BinaryIO, name: str) -> None:
         self.name = name
+        self.size = 0
         self._raw = raw
-        self._at_start = True
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what has been read so far, in hexadecimal."""
+        return self._hash.hexdigest()
 
     def readable(self) -> bool:
+        """True: this is a stream to read."""
         return True
 
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes.
+
+        Raises:
+            SourceError: the file cannot be read on.
+        """
+        try:
+            chunk = self._raw.read(size)
+        except OSError as error:
+            raise SourceError(_os_words(error), file=self.name, offset=self.size) from None
+        self.size += len(chunk)
+        self._hash.update(chunk)
+        return chunk
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read up to `len(buffer)` bytes; 0 at the end."""
         chunk = self.read(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
+    def close(self) -> None:
+        """Close the file; standard input stays open."""
+        if self._raw is not sys.stdin.buffer:
+            self._raw.close()
+        super().close()
+
+
+class OpenSource:
+    """A source being read: the decompressed bytes, and what is known of the file itself."""
+
+    def __init__(self, file: SourceFile, stream: BinaryIO, raw: HashedStream) -> None:
+        self.name = file.name
+        self.position = 0
+        self._file = file
+        self._stream = stream
+        self._raw = raw
+        self._before = _stat(file.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._raw.close()
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of the file read so far, before decompression: what a progress line counts."""
+        return self._raw.size
+
     def read(self, size: int = -1) -> bytes:
-        try:
-            chunk = self._raw.read(size)
-        except OSError as error:
-            raise SourceError(_os_words(error), file=self.name) from None
-        if self._at_start and chunk:
-            self._at_start = False
+        """Read up to `size` decompressed bytes."""
+        chunk = self._stream.read(size)
+        if self.position == 0 and chunk and not self._file.compression:
             suffix = looks_compressed(chunk)
             if suffix:
                 message = f"looks like {suffix} data; give the file the suffix {suffix}"
                 raise SourceError(message, file=self.name, offset=0)
+        self.position += len(chunk)
         return chunk
 
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+    def finish(self) -> str:
+        """The hash of the whole file, once it has been read to its end.
+
+        Raises:
+            SourceError: the file changed while it was read.
+        """
+        while self._raw.read(1024 * 1024):
+            pass
+        if _stat(self._file.path) != self._before:
+            raise SourceError("changed while it was read; run again when it is complete", file=self.name)
+        return self._raw.sha256
+
+
+def _stat(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return (-1, -1)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def resolve(source: SourceLike) -> list[SourceFile]:

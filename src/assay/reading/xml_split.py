@@ -95,6 +95,9 @@ class XmlSplitter:
             if first and not chunk:
                 return
             if first:
+                if chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+                    message = "looks like JSON, not XML; say format='json' or mend the suffix"
+                    raise SourceError(message, file=name, offset=0)
                 self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
                 first = False
             self._buffer += chunk

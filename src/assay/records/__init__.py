@@ -1,1 +1,28 @@
-"""TODO"""
+"""Records: from raw bytes to typed rows by a Pydantic model's verdict, with what is rejected kept."""
+
+from assay.records.batches import TRACE, Batch, EmptySourceWarning, FileCount, Format, RecordReader
+from assay.records.columns import Columns
+from assay.records.rejects import ERRORS, REJECTS, Reject, RejectsTo, Stage, rejects_frame, worded
+from assay.records.scan import Read, read, scan
+from assay.records.verdict import validate
+
+__all__ = [
+    "ERRORS",
+    "REJECTS",
+    "TRACE",
+    "Batch",
+    "Columns",
+    "EmptySourceWarning",
+    "FileCount",
+    "Format",
+    "Read",
+    "RecordReader",
+    "Reject",
+    "RejectsTo",
+    "Stage",
+    "read",
+    "rejects_frame",
+    "scan",
+    "validate",
+    "worded",
+]

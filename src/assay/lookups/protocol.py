@@ -1,0 +1,81 @@
+"""What a lookup is: something that gives facts for keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from assay.settings import Settings
+
+
+@dataclass(frozen=True)
+class LookupContext:
+    """What a lookup is told when it is opened.
+
+    Attributes:
+        resolve: Folders in which a relative path is looked for, in order.
+        settings: Limits.
+    """
+
+    folders: tuple[Path, ...]
+    settings: Settings
+
+    def resolve(self, path: str) -> str:
+        """The path in the first folder that has it; as given (in the first folder) if none has."""
+        if Path(path).is_absolute():
+            return path
+        candidates = [folder / path for folder in self.folders]
+        found = next((candidate for candidate in candidates if candidate.exists()), None)
+        return str(found or (candidates[0] if candidates else path))
+
+
+class OpenLookup(Protocol):
+    """A lookup that is ready to answer.
+
+    Attributes:
+        schema: Its columns, the key's included.
+        fingerprint: A hash of its contents, for the run's fingerprint.
+    """
+
+    @property
+    def schema(self) -> pl.Schema: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def rows(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """The rows for distinct keys, at most one a key; keys it does not know are absent.
+
+        Args:
+            keys: One column a key column, distinct, without nulls.
+
+        Raises:
+            LookupFailed: it cannot answer.
+        """
+        ...
+
+
+class LookupSource(Protocol):
+    """Declares a lookup in a pipeline; opened when the pipeline runs or is checked, not before."""
+
+    @property
+    def name(self) -> str:
+        """What rejects and reports call it."""
+        ...
+
+    def columns(self) -> pl.Schema:
+        """Its columns, known without reading anything."""
+        ...
+
+    def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenLookup:
+        """Make it ready to answer for the key columns `on`.
+
+        Raises:
+            ConfigurationError: it has no such column.
+            SourceError: it cannot be read.
+            LookupFailed: a key stands in it more than once.
+        """
+        ...

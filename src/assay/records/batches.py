@@ -1,0 +1,231 @@
+"""Batches: a source read, judged and put into columns, some tens of thousands of records at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import polars as pl
+from pydantic import BaseModel
+
+from assay.errors import ConfigurationError, SourceError
+from assay.reading import Limits, Processor, ProcessorFactory, RawRecord, SourceFile, SourceLike, resolve
+from assay.records.columns import Columns, Datetimes
+from assay.records.rejects import Reject, rejects_frame, worded
+from assay.records.verdict import Judge, Rejection, json_text_for
+from assay.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Place of each row, on request: name of the source, 0-based record, 1-based line, 0-based byte offset.
+TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line": pl.Int64(), "_offset": pl.Int64()})
+
+
+class EmptySourceWarning(UserWarning):
+    """A source has no bytes at all."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the records of a source are read: what `scan` was told.
+
+    Attributes:
+        format: Name of a processor, or None: by suffix.
+        record: Where the records are: a path of keys (JSON), a row tag or path (XML).
+        namespaces: Prefix to namespace (XML).
+        empty_as_null: An empty element is null (XML).
+        decimals: Precision and scale of Decimal fields that the model does not bound.
+        datetimes: Whether plain datetime fields are columns without zone or in UTC.
+    """
+
+    format: str | None = None
+    record: str | None = None
+    namespaces: Mapping[str, str] | None = None
+    empty_as_null: bool | None = None
+    decimals: tuple[int, int] | None = None
+    datetimes: Datetimes = "naive"
+
+
+@dataclass
+class FileCount:
+    """What was read of one file. `sha256` and `size` are of the file as it lies there, once it was read to its end."""
+
+    name: str
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    size: int = 0
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records of one file, in order.
+
+    Attributes:
+        frame: The accepted ones, the model's fields and then `TRACE`.
+        rejects: The rejected ones.
+        read: How many records these are together.
+        file: Counts of the file so far, this batch included.
+    """
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+    read: int
+    file: FileCount
+
+
+@dataclass
+class RecordReader(Generic[M]):
+    """Reads sources into batches by one model and format.
+
+    Raises:
+        ConfigurationError: the model cannot become columns, or the format takes no such option.
+    """
+
+    model: type[M]
+    format: Format = field(default_factory=Format)
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns(self.model, decimals=self.format.decimals, datetimes=self.format.datetimes)
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The model's columns."""
+        return self.columns.schema
+
+    def processor(self, file: SourceFile | None = None) -> Processor:
+        """The processor for a file.
+
+        Raises:
+            ConfigurationError: neither `format` nor the suffix tells which.
+        """
+        name = self.format.format or (file.format if file else None)
+        if name is None:
+            known = ", ".join(ProcessorFactory.names())
+            raise ConfigurationError(
+                f"cannot tell the format of {file.name if file else 'the source'}: say format=..., one of {known}"
+            )
+        limits = Limits(self.settings.max_record_bytes, self.settings.max_record_depth)
+        options = {
+            "record": self.format.record,
+            "namespaces": self.format.namespaces,
+            "empty_as_null": self.format.empty_as_null,
+        }
+        return ProcessorFactory.create(name, limits=limits, **options)
+
+    def check(self, source: SourceLike) -> list[SourceFile]:
+        """The files of a source, each with a format that is known and takes the options, before any is read."""
+        files = resolve(source)
+        for file in files:
+            json_text_for(self.processor(file), self.model)
+        return files
+
+    def batches(self, source: SourceLike, progress: Callable[[int], None] | None = None) -> Iterator[Batch]:
+        """Read a source.
+
+        Args:
+            source: Path, paths, glob, bytes, binary file or "-".
+            progress: Called with the bytes of the file read since the last call.
+
+        Raises:
+            SourceError: a file cannot be read (to its end); batches before the damage were given.
+        """
+        for file in resolve(source):
+            yield from self._file_batches(file, progress)
+
+    def raw_batches(self, source: str, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
+        """Judge raw records that are at hand (kept rejects, for a replay)."""
+        yield from self._judged(FileCount(source), raws, processor)
+
+    def _file_batches(self, file: SourceFile, progress: Callable[[int], None] | None) -> Iterator[Batch]:
+        processor = self.processor(file)
+        count = FileCount(file.name)
+        with file.open(max_ratio=self.settings.max_decompressed_ratio) as stream:
+            done = 0
+            for batch in self._judged(count, _split(processor, stream, self.model), processor):
+                yield batch
+                if progress:
+                    progress(stream.raw_size - done)
+                    done = stream.raw_size
+            count.sha256 = stream.finish()
+            count.size = stream.raw_size
+            if progress:
+                progress(stream.raw_size - done)
+            if stream.position == 0:
+                warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
+
+    def _judged(self, count: FileCount, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
+        settings = self.settings
+        judge = Judge(
+            self.model,
+            json_text_for(processor, self.model),
+            max_errors=settings.max_record_errors,
+            max_input=settings.max_error_input,
+        )
+        accepted: list[RawRecord] = []
+        instances: list[BaseModel] = []
+        rejects: list[Reject] = []
+        size = 0
+        failure: SourceError | None = None
+        while True:
+            try:
+                raw = next(raws, None)
+            except SourceError as error:
+                # What was read before the damage is judged and counted before the error goes up.
+                failure, raw = error, None
+            if raw is not None:
+                verdict = judge.judge(raw)
+                if isinstance(verdict, Rejection):
+                    rejects.append(Reject(count.name, raw, verdict.stage, verdict.errors))
+                else:
+                    accepted.append(raw)
+                    instances.append(verdict)
+                size += len(raw.data)
+            read = len(accepted) + len(rejects)
+            if read and (raw is None or read >= settings.batch_records or size >= settings.batch_bytes):
+                yield self._batch(count, accepted, instances, rejects)
+                accepted, instances, rejects, size = [], [], [], 0
+            if failure is not None:
+                if failure.record is None:
+                    raise SourceError(failure.message, file=count.name, offset=failure.offset, record=count.read)
+                raise failure
+            if raw is None:
+                return
+
+    def _batch(
+        self, count: FileCount, accepted: list[RawRecord], instances: list[BaseModel], rejects: list[Reject]
+    ) -> Batch:
+        read = len(accepted) + len(rejects)
+        frame, misfits = self.columns.frame(instances)
+        for index, fields in misfits.items():
+            errors = [
+                worded(m.loc, "unrepresentable", m.msg, m.value, max_input=self.settings.max_error_input)
+                for m in fields
+            ]
+            rejects.append(Reject(count.name, accepted[index], "represent", errors))
+        if misfits:
+            accepted = [raw for index, raw in enumerate(accepted) if index not in misfits]
+            rejects.sort(key=lambda reject: reject.raw.record)
+        trace = pl.DataFrame(
+            {
+                "_source": pl.Series([count.name], dtype=pl.String).new_from_index(0, len(accepted)),
+                "_record": [raw.record for raw in accepted],
+                "_line": [raw.line for raw in accepted],
+                "_offset": [raw.offset for raw in accepted],
+            },
+            schema=TRACE,
+        )
+        count.read += read
+        count.accepted += len(accepted)
+        count.rejected += len(rejects)
+        return Batch(frame.hstack(trace), rejects_frame(rejects), read, count)
+
+
+def _split(processor: Processor, stream: Any, model: type[BaseModel]) -> Iterator[RawRecord]:
+    # A processor that is told the model keeps what its records need from around them (XML).
+    json_text_for(processor, model)
+    return iter(processor.split(stream))

@@ -1,0 +1,116 @@
+"""`scan` and `read`: a source as a typed frame of the records that Pydantic accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from polars.io.plugins import register_io_source
+from pydantic import BaseModel
+
+from assay.reading import SourceLike
+from assay.records.batches import TRACE, Format, RecordReader
+from assay.records.columns import Datetimes
+from assay.records.rejects import REJECTS, RejectsTo, RejectWriter
+from assay.settings import Settings
+
+
+def scan(
+    source: SourceLike,
+    model: type[BaseModel],
+    format: str | None = None,  # noqa: A002 - the word people use
+    record: str | None = None,
+    namespaces: Mapping[str, str] | None = None,
+    trace: bool = False,
+    rejects: RejectsTo = "raise",
+    *,
+    empty_as_null: bool | None = None,
+    decimals: tuple[int, int] | None = None,
+    datetimes: Datetimes = "naive",
+    settings: Settings | None = None,
+) -> pl.LazyFrame:
+    """Read a source lazily: only records that the model accepts, typed, the model's fields in order.
+
+    Nothing is read before the frame is collected, and no more than a batch is in memory at a time. Each collect reads
+    the source again. The verdict is always on the whole record, also where few columns are selected.
+
+    Args:
+        source: A path, a list of paths, a glob, bytes, an open binary file, or "-" for standard input; compressed
+            where its suffix is .gz, .bz2 or .zst.
+        model: Any Pydantic v2 model.
+        format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
+        record: Where the records are. JSON: a path of keys such as "data.orders"; XML: a row tag or a path.
+        namespaces: Prefix to namespace for names in `record`, in aliases and in `XPath` (XML).
+        trace: Add `_source`, `_record` (0-based, rejected ones counted), `_line` (1-based), `_offset` (bytes).
+        rejects: "raise" (on the first), a path (.parquet, .jsonl), a function that takes a frame, or "drop".
+        empty_as_null: An empty XML element is null.
+        decimals: Precision and scale for Decimal fields that the model does not bound, such as (38, 6).
+        datetimes: Whether a plain `datetime` field is a column without zone ("naive") or in UTC ("utc").
+        settings: Limits; by default those of `Settings()`.
+
+    Raises:
+        ConfigurationError: the model cannot become columns, or the format cannot be told.
+        SourceError: no such file; on collect, a file that cannot be read to its end.
+        ValidationError: on collect, a record was rejected and `rejects` is "raise".
+    """
+    how = Format(format, record, namespaces, empty_as_null, decimals, datetimes)
+    reader = RecordReader(model, how, settings or Settings())
+    reader.check(source)
+    RejectWriter(rejects)
+    schema = pl.Schema(reader.schema | TRACE) if trace else reader.schema
+    all_columns = schema.names()
+
+    def batches(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        left = n_rows
+        with RejectWriter(rejects) as writer:
+            for batch in reader.batches(source):
+                writer.write(batch.rejects)
+                frame = batch.frame.select(all_columns)
+                if left is not None:
+                    frame = frame.head(left)
+                    left -= frame.height
+                if predicate is not None:
+                    frame = frame.filter(predicate)
+                if with_columns is not None:
+                    frame = frame.select(with_columns)
+                yield frame
+                if left == 0:
+                    return
+
+    return register_io_source(batches, schema=schema, validate_schema=True, explain_name="assay")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What `read` gives.
+
+    Attributes:
+        frame: Accepted records, the model's fields in order.
+        rejects: Rejected ones, with place, errors and raw bytes.
+        counts: `read`, `accepted`, `rejected`.
+    """
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+    counts: dict[str, int]
+
+
+def read(
+    source: SourceLike,
+    model: type[BaseModel],
+    format: str | None = None,  # noqa: A002 - the word people use
+    record: str | None = None,
+    namespaces: Mapping[str, str] | None = None,
+    trace: bool = False,
+    **options: Any,
+) -> Read:
+    """Read a source into memory: accepted records, rejects and counts. For the arguments see `scan`."""
+    collected = [pl.DataFrame(schema=REJECTS)]
+    frame = scan(source, model, format, record, namespaces, trace, rejects=collected.append, **options).collect()
+    rejected = pl.concat(collected)
+    counts = {"read": frame.height + rejected.height, "accepted": frame.height, "rejected": rejected.height}
+    return Read(frame, rejected, counts)
