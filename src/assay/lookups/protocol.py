@@ -33,18 +33,17 @@ class LookupContext:
 
 
 class OpenLookup(Protocol):
-    """A lookup that is ready to answer.
-
-    Attributes:
-        schema: Its columns, the key's included.
-        fingerprint: A hash of its contents, for the run's fingerprint.
-    """
+    """A lookup that is ready to answer."""
 
     @property
-    def schema(self) -> pl.Schema: ...
+    def schema(self) -> pl.Schema:
+        """Its columns."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """A hash of its contents."""
+        ...
 
     def rows(self, keys: pl.DataFrame) -> pl.DataFrame:
         """The rows for distinct keys, at most one a key; keys it does not know are absent.

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups.protocol import LookupContext
-from assay.records import REJECTS, Format, RecordReader
+from assay.records import Format, RecordReader
 from assay.records.rejects import first_reject
 
 
@@ -54,9 +54,9 @@ class Table:
         """
         reader = RecordReader(self.model, self._how(), context.settings)
         frames = [pl.DataFrame(schema=reader.schema)]
-        for batch in reader.batches(context.resolve(self.path)):
+        for batch in reader.batches(reader.check(context.resolve(self.path))):
             if batch.rejects.height:
-                error = first_reject(batch.rejects.cast(dict(REJECTS)))
+                error = first_reject(batch.rejects)
                 place = f"{error.source}: record {error.record} (line {error.line})"
                 first = error.errors[0]
                 raise LookupFailed(

@@ -1,1 +1,32 @@
-"""TODO"""
+"""Pipelines: defined as frozen values, loaded by name, checked, previewed, run and replayed."""
+
+from assay.pipeline.definition import MoneyColumns, Pipeline, Source
+from assay.pipeline.execution import recover, replay
+from assay.pipeline.loading import Broken, find, load
+from assay.pipeline.outputs import GroupBy, Rows
+from assay.pipeline.preview import Preview
+from assay.pipeline.result import Result, result_of
+from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Reconcile, rowwise
+
+__all__ = [
+    "Broken",
+    "Deduplicate",
+    "Explode",
+    "Filter",
+    "GroupBy",
+    "Lookup",
+    "MoneyColumns",
+    "Pipeline",
+    "Preview",
+    "Price",
+    "Reconcile",
+    "Result",
+    "Rows",
+    "Source",
+    "find",
+    "load",
+    "recover",
+    "replay",
+    "result_of",
+    "rowwise",
+]

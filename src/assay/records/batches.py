@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import polars as pl
@@ -124,33 +125,57 @@ class RecordReader(Generic[M]):
             json_text_for(self.processor(file), self.model)
         return files
 
-    def batches(self, source: SourceLike, progress: Callable[[int], None] | None = None) -> Iterator[Batch]:
-        """Read a source.
+    def batches(
+        self,
+        files: Iterable[SourceFile],
+        *,
+        limit: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Batch]:
+        """Read files.
 
         Args:
-            source: Path, paths, glob, bytes, binary file or "-".
-            progress: Called with the bytes of the file read since the last call.
+            files: What `check` gave.
+            limit: How many records to read at most.
+            progress: Called with the bytes of the files read since the last call.
 
         Raises:
             SourceError: a file cannot be read (to its end); batches before the damage were given.
         """
-        for file in resolve(source):
-            yield from self._file_batches(file, progress)
+        left = limit
+        for file in files:
+            for batch in self._file_batches(file, left, progress):
+                yield batch
+                if left is not None:
+                    left -= batch.read
+            if left == 0:
+                return
 
     def raw_batches(self, source: str, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
         """Judge raw records that are at hand (kept rejects, for a replay)."""
         yield from self._judged(FileCount(source), raws, processor)
 
-    def _file_batches(self, file: SourceFile, progress: Callable[[int], None] | None) -> Iterator[Batch]:
+    def raw_records(self, file: SourceFile) -> Iterator[RawRecord]:
+        """Cut a file into raw records again, to find some of them by number."""
+        processor = self.processor(file)
+        with file.open(max_ratio=self.settings.max_decompressed_ratio) as stream:
+            yield from _split(processor, stream, self.model)
+
+    def _file_batches(
+        self, file: SourceFile, limit: int | None, progress: Callable[[int], None] | None
+    ) -> Iterator[Batch]:
         processor = self.processor(file)
         count = FileCount(file.name)
         with file.open(max_ratio=self.settings.max_decompressed_ratio) as stream:
             done = 0
-            for batch in self._judged(count, _split(processor, stream, self.model), processor):
+            raws = _split(processor, stream, self.model)
+            for batch in self._judged(count, raws if limit is None else islice(raws, limit), processor):
                 yield batch
                 if progress:
                     progress(stream.raw_size - done)
                     done = stream.raw_size
+            if limit is not None and count.read >= limit:
+                return
             count.sha256 = stream.finish()
             count.size = stream.raw_size
             if progress:

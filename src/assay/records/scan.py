@@ -67,7 +67,7 @@ def scan(
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
         with RejectWriter(rejects) as writer:
-            for batch in reader.batches(source):
+            for batch in reader.batches(reader.check(source)):
                 writer.write(batch.rejects)
                 frame = batch.frame.select(all_columns)
                 if left is not None:

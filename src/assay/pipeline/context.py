@@ -1,0 +1,96 @@
+"""What a pipeline is given when it runs: parameters, folders, settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from pydantic import BaseModel, ValidationError
+
+from assay.errors import ConfigurationError, unknown_name
+from assay.lookups import LookupContext
+from assay.settings import Settings
+
+#: Identity of a row through all steps.
+IDENTITY: Final = ("_source", "_record")
+#: The document of a row, where the source says `reject_with`.
+DOCUMENT: Final = "_document"
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+
+def is_hidden(column: str) -> bool:
+    """Whether a column carries identity: names that begin with `_` are ours."""
+    return column.startswith("_")
+
+
+def visible(schema: pl.Schema) -> pl.Schema:
+    """The columns a user sees."""
+    return pl.Schema({name: dtype for name, dtype in schema.items() if not is_hidden(name)})
+
+
+@dataclass(frozen=True)
+class Context:
+    """What steps and outputs are bound with.
+
+    Attributes:
+        params: The validated parameters, or None where the pipeline has none.
+        folder: The folder of the pipeline's file.
+        settings: Settings, the project folder among them.
+    """
+
+    params: BaseModel | None
+    folder: Path
+    settings: Settings
+
+    @property
+    def lookup(self) -> LookupContext:
+        """What lookups are opened with."""
+        return LookupContext((self.settings.project, self.folder), self.settings)
+
+    def fill(self, text: str) -> str:
+        """Put parameters into a text such as "{month}/orders.jsonl".
+
+        Raises:
+            ConfigurationError: no such parameter.
+        """
+        known = type(self.params).model_fields if self.params is not None else {}
+
+        def value(found: re.Match[str]) -> str:
+            if found[1] not in known:
+                raise ConfigurationError(f'"{text}": {unknown_name("parameter", found[1], known)}')
+            return str(getattr(self.params, found[1]))
+
+        return _PARAMETER.sub(value, text)
+
+    def find(self, path: str) -> str:
+        """An input file: in the project's folder, else beside the pipeline."""
+        return self.lookup.resolve(self.fill(path))
+
+
+def validate_params(model: type[BaseModel] | None, given: Mapping[str, Any], pipeline: str) -> BaseModel | None:
+    """Validate parameters.
+
+    Raises:
+        ConfigurationError: an unknown, missing or wrong parameter; all of them at once.
+    """
+    known = model.model_fields if model is not None else {}
+    wrong = [unknown_name("parameter", name, known) for name in given if name not in known]
+    made: BaseModel | None = None
+    if model is not None:
+        try:
+            made = model.model_validate(dict(given))
+        except ValidationError as error:
+            for e in error.errors():
+                name = ".".join(map(str, e["loc"]))
+                if e["type"] == "missing":
+                    wrong.append(f"parameter {name} is missing; give --set {name}=...")
+                elif e["type"] != "extra_forbidden":
+                    wrong.append(f"parameter {name}: {e['msg']}, got {e['input']!r}")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong), where=f"pipeline {pipeline}")
+    return made

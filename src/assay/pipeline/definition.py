@@ -1,0 +1,236 @@
+"""The definition of a pipeline: a frozen value that can be read from top to bottom."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+from pydantic import BaseModel
+
+from assay.errors import ConfigurationError
+from assay.pipeline.outputs import Output
+from assay.pipeline.steps import Function, FunctionStep, Step
+from assay.records import Format
+from assay.records.columns import Datetimes
+from assay.settings import Settings
+
+if TYPE_CHECKING:
+    from assay.pipeline.preview import Preview
+    from assay.pipeline.result import Result
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records come from.
+
+    Args:
+        path: A path, a glob, a list of them, or "-"; `{name}` stands for a parameter.
+        model: The Pydantic model of one record.
+        format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
+        record: Where the records are: a path of keys (JSON), a row tag or path (XML).
+        namespaces: Prefix to namespace (XML).
+        empty_as_null: An empty element is null (XML).
+        decimals: Precision and scale of Decimal fields that the model does not bound.
+        datetimes: Whether plain datetime fields are columns without zone ("naive") or in UTC ("utc").
+        key: Columns that name a record among all.
+        reject_with: The column that names a record's document: one rejected record rejects its whole document.
+    """
+
+    path: str | Sequence[str]
+    model: type[BaseModel]
+    format: str | None = None
+    record: str | None = None
+    namespaces: Mapping[str, str] | None = None
+    empty_as_null: bool | None = None
+    decimals: tuple[int, int] | None = None
+    datetimes: Datetimes = "naive"
+    key: Sequence[str] = ()
+    reject_with: str | None = None
+
+    def how(self) -> Format:
+        """How its records are read."""
+        return Format(self.format, self.record, self.namespaces, self.empty_as_null, self.decimals, self.datetimes)
+
+
+@dataclass(frozen=True)
+class MoneyColumns:
+    """Which columns hold the money that the ledger adds up.
+
+    Pricing gives these very names; a pipeline that prices otherwise names its own. `list` may be None where there are
+    no discounts: it is then taken as `net`.
+    """
+
+    net: str = "net"
+    tax: str = "tax"
+    gross: str = "gross"
+    list: str | None = "base"
+    currency: str = "currency"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A named pipeline.
+
+    Args:
+        name: Its name.
+        source: Where records come from.
+        steps: What is done to them, in this order: steps, or functions `LazyFrame -> LazyFrame`.
+        outputs: What is written, by name.
+        params: A Pydantic model of its parameters.
+        money: The columns that the ledger adds up; found by itself where a step prices.
+        description: One line for `assay list`; by default the first of the file's docstring.
+        folder: The folder of its file: books are looked for here, too.
+    """
+
+    name: str
+    source: Source
+    steps: Sequence[Step | Function] = ()
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    params: type[BaseModel] | None = None
+    money: MoneyColumns | None = None
+    description: str = ""
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigurationError(f"a pipeline's name is letters, digits, - and _, not {self.name!r}")
+        if not self.outputs:
+            raise ConfigurationError(f"pipeline {self.name} has no outputs")
+
+    @property
+    def bound_steps(self) -> list[Step]:
+        """The steps, functions wrapped."""
+        return [step if isinstance(step, Step) else FunctionStep(step) for step in self.steps]
+
+    def at(self, folder: Path) -> Pipeline:
+        """The same pipeline, its file being in `folder`."""
+        return replace(self, folder=folder)
+
+    def run(
+        self,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        input: Any = None,  # noqa: A002 - the word of the command line
+        output: str | Path | None = None,
+        limit: int | None = None,
+        max_rejects: int | str | None = None,
+        dry_run: bool = False,
+        engine: Literal["local"] = "local",
+        settings: Settings | None = None,
+        progress: Callable[[str, int, int, int], None] | None = None,
+    ) -> Result:
+        """Run it: read, judge, steps, ledger, then publish all outputs or none.
+
+        Args:
+            set: Parameters.
+            input: Another source: anything that `scan` takes.
+            output: A folder that takes every file output.
+            limit: Read so many records only.
+            max_rejects: More rejects than this number, or share such as "1%", and nothing is published.
+            dry_run: All but publish.
+            engine: Where it runs; "local" is this process.
+            settings: Settings; by default those of the project at the current folder.
+            progress: Called with the stage, bytes read, records read and records rejected so far.
+
+        Returns:
+            The result, whatever became of the run: `result.status` says it. A run that failed has `result.error`.
+
+        Raises:
+            ConfigurationError: the pipeline, a parameter or a file it names is wrong; nothing was read.
+        """
+        from assay.pipeline.execution import run  # noqa: PLC0415 - the execution knows the definition
+
+        if engine != "local":
+            raise ConfigurationError(f'no engine "{engine}". Known: local')
+        return run(
+            self,
+            params=set or {},
+            source=input,
+            output=Path(output) if output is not None else None,
+            limit=limit,
+            max_rejects=max_rejects,
+            dry_run=dry_run,
+            settings=settings,
+            progress=progress,
+        )
+
+    def check(
+        self,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        settings: Settings | None = None,
+    ) -> pl.Schema:
+        """Check everything that can be checked before data is read.
+
+        Returns:
+            The columns after the last step.
+
+        Raises:
+            AssayError: what is wrong, with the step, file and key.
+        """
+        from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
+
+        plan = make_plan(self, params=set or {}, settings=settings)
+        plan.open()
+        return plan.schema
+
+    def preview(
+        self,
+        n: int = 10,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        input: Any = None,  # noqa: A002 - the word of the command line
+        settings: Settings | None = None,
+    ) -> Preview:
+        """The first `n` accepted records after each step; nothing is written."""
+        from assay.pipeline.preview import preview  # noqa: PLC0415 - the preview knows the definition
+
+        return preview(self, n, params=set or {}, source=input, settings=settings)
+
+    def fingerprint(self) -> str:
+        """A hash of the definition: models, steps, outputs, the source of its functions."""
+        return hashlib.sha256(describe(self).encode()).hexdigest()
+
+    def _repr_html_(self) -> str:
+        import html  # noqa: PLC0415 - only notebooks ask
+
+        rows = [("source", str(self.source.path)), *(("step", step.name) for step in self.bound_steps)]
+        rows += [("output", f"{name} → {output.to!r}") for name, output in self.outputs.items()]
+        cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
+        return f"<b>Pipeline {html.escape(self.name)}</b><table>{cells}</table>"
+
+
+def describe(value: Any) -> str:
+    """A text that is equal for equal definitions, in any process."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = (f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value) if f.name != "folder")
+        return f"{type(value).__name__}({', '.join(parts)})"
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return f"{value.__name__}{value.model_json_schema()}{_source_of(value)}"
+    if isinstance(value, pl.Expr):
+        return value.meta.serialize(format="json")
+    if isinstance(value, BaseModel):
+        return f"{type(value).__name__}{value.model_dump_json()}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{describe(k)}: {describe(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(describe, value)) + "]"
+    if callable(value):
+        return _source_of(value)
+    if value is None or isinstance(value, str | bytes | int | float | decimal.Decimal | dt.date | Path):
+        return repr(value)
+    return f"{type(value).__name__}:{value!r}"
+
+
+def _source_of(value: Any) -> str:
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"

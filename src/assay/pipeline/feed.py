@@ -1,0 +1,94 @@
+"""What a run reads: files, or the dead letters of an earlier run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from assay.reading import ProcessorFactory, RawRecord, SourceFile
+from assay.records import Batch, RecordReader
+from assay.runs import DeadLetter
+
+Progress = Callable[[int], None]
+
+
+class Feed(Protocol):
+    """Gives batches of judged records, and raw records again by their number."""
+
+    def batches(self, progress: Progress) -> Iterator[Batch]:
+        """Read."""
+        ...
+
+    def raw_records(self, source: str) -> Iterator[RawRecord]:
+        """The raw records of one source once more, in order."""
+        ...
+
+    def formats(self) -> Mapping[str, str]:
+        """By source, the name of the processor that reads it."""
+        ...
+
+
+class FileFeed:
+    """Reads files; a stream is first copied to `staging`, since some of its records may be wanted again."""
+
+    def __init__(
+        self, reader: RecordReader[BaseModel], files: list[SourceFile], staging: Path, limit: int | None
+    ) -> None:
+        self._reader = reader
+        self._limit = limit
+        self._files = {file.name: self._kept(file, staging / f"input-{i}") for i, file in enumerate(files)}
+
+    def batches(self, progress: Progress) -> Iterator[Batch]:
+        """Read the files in order."""
+        return self._reader.batches(self._files.values(), limit=self._limit, progress=progress)
+
+    def raw_records(self, source: str) -> Iterator[RawRecord]:
+        """Cut the file again."""
+        return self._reader.raw_records(self._files[source])
+
+    def formats(self) -> dict[str, str]:
+        """As told, or by suffix."""
+        return {name: self._reader.format.format or file.format or "" for name, file in self._files.items()}
+
+    def _kept(self, file: SourceFile, path: Path) -> SourceFile:
+        if file.path is not None:
+            return file
+        with file.open() as stream, path.open("wb") as copy:
+            shutil.copyfileobj(stream, copy, 1024 * 1024)
+        return replace(file, path=path, _open=lambda: path.open("rb"))
+
+
+class ReplayFeed:
+    """Reads dead letters; each keeps the source and number it had."""
+
+    def __init__(self, reader: RecordReader[BaseModel], letters: Callable[[], Iterator[DeadLetter]]) -> None:
+        self._reader = reader
+        self._letters = letters
+
+    def batches(self, progress: Progress) -> Iterator[Batch]:
+        """Judge the kept bytes, as edited, by today's model."""
+        for (source, fmt), letters in groupby(self._letters(), key=lambda d: (d.source, d.format)):
+            processor = ProcessorFactory.create(
+                fmt,
+                namespaces=self._reader.format.namespaces if fmt == "xml" else None,
+                empty_as_null=self._reader.format.empty_as_null,
+            )
+            yield from self._reader.raw_batches(source, map(_raw, letters), processor)
+
+    def raw_records(self, source: str) -> Iterator[RawRecord]:
+        """The letters of a source."""
+        return (_raw(letter) for letter in self._letters() if letter.source == source)
+
+    def formats(self) -> dict[str, str]:
+        """As they were read first."""
+        return {letter.source: letter.format for letter in self._letters()}
+
+
+def _raw(letter: DeadLetter) -> RawRecord:
+    return RawRecord(letter.current, letter.record, letter.line, letter.offset)

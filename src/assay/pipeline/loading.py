@@ -1,0 +1,111 @@
+"""Finding named pipelines in the pipelines folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+from assay.errors import AssayError, ConfigurationError, UnknownNameError
+from assay.pipeline.definition import Pipeline
+from assay.settings import Settings
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file in the pipelines folder that cannot be loaded, and why."""
+
+    file: Path
+    reason: str
+
+
+def load(name: str, settings: Settings | None = None) -> Pipeline:
+    """The pipeline of this name, from the pipelines folder of the project.
+
+    Raises:
+        UnknownNameError: there is none; the message lists the known ones and the nearest.
+        ConfigurationError: its file cannot be loaded, with file and line.
+    """
+    settings = settings or Settings.load()
+    found, broken = find(settings)
+    if name in found:
+        return found[name]
+    for one in broken:
+        if name in (one.file.stem, one.file.parent.name):
+            raise ConfigurationError(one.reason, where=_shown(one.file))
+    raise UnknownNameError("pipeline", name, found)
+
+
+def find(settings: Settings) -> tuple[dict[str, Pipeline], list[Broken]]:
+    """All pipelines by name, and the files that cannot be loaded."""
+    folder = settings.pipelines_folder
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no folder {_shown(folder)}; go to your project, or set ASSAY_PIPELINES to the folder"
+        )
+    found: dict[str, Pipeline] = {}
+    origin: dict[str, Path] = {}
+    broken: list[Broken] = []
+    for file in _files(folder):
+        try:
+            module = _import(file)
+        except AssayError as error:
+            broken.append(Broken(file, str(error)))
+            continue
+        except Exception as error:  # noqa: BLE001 - a pipeline's file is code of its own
+            broken.append(Broken(file, _words(error, file)))
+            continue
+        for value in vars(module).values():
+            if not isinstance(value, Pipeline):
+                continue
+            if value.name in found and origin[value.name] != file:
+                reason = f'pipeline "{value.name}" is defined in {_shown(origin[value.name])} as well'
+                broken.append(Broken(file, reason))
+                continue
+            found[value.name] = _described(value, module).at(file.parent)
+            origin[value.name] = file
+    return found, broken
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [path for path in folder.glob("*.py") if not path.name.startswith("_")]
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith((".", "_")):
+            files += [inner for name in ("pipeline.py", "__init__.py") if (inner := path / name).is_file()][:1]
+    return sorted(files)
+
+
+def _import(file: Path) -> ModuleType:
+    name = f"assay_pipelines.{file.stem if file.stem not in ('pipeline', '__init__') else file.parent.name}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError("cannot be imported", where=str(file))
+    module = importlib.util.module_from_spec(spec)
+    # Pydantic looks up names of annotations in the module of a model.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _described(pipeline: Pipeline, module: ModuleType) -> Pipeline:
+
+    first = (module.__doc__ or "").strip().partition("\n")[0]
+    return pipeline if pipeline.description else replace(pipeline, description=first)
+
+
+def _words(error: Exception, file: Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    where = f"line {lines[-1]}: " if lines else ""
+    return f"{where}{type(error).__name__}: {error}"
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

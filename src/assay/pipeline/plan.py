@@ -1,0 +1,148 @@
+"""The plan of a run: everything bound and checked, nothing read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel
+
+from assay.errors import ConfigurationError
+from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
+from assay.pipeline.definition import MoneyColumns, Pipeline
+from assay.pipeline.outputs import OpenOutput
+from assay.pipeline.steps import BoundStep, Deduplicate, Price
+from assay.pipeline.steps.protocol import need_columns
+from assay.reading import SourceFile, SourceLike
+from assay.records import TRACE, RecordReader
+from assay.settings import Settings
+
+
+@dataclass
+class Plan:
+    """A pipeline bound to parameters, files and settings.
+
+    Attributes:
+        schema: The columns after the last step, as a user sees them.
+    """
+
+    pipeline: Pipeline
+    context: Context
+    reader: RecordReader[BaseModel]
+    source: SourceLike
+    steps: list[BoundStep]
+    outputs: dict[str, OpenOutput]
+    money: MoneyColumns | None
+    schema: pl.Schema
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+        return self.context.settings
+
+    def open(self) -> None:
+        """Read tables and rates, and see that the source is there.
+
+        Raises:
+            AssayError: what cannot be read.
+        """
+        self.files()
+        for step in self.steps:
+            step.open()
+
+    def files(self) -> list[SourceFile]:
+        """The files of the source, each with a known format."""
+        return self.reader.check(self.source)
+
+
+def make_plan(
+    pipeline: Pipeline,
+    *,
+    params: Mapping[str, Any],
+    settings: Settings | None,
+    source: SourceLike | None = None,
+) -> Plan:
+    """Bind a pipeline.
+
+    Raises:
+        ConfigurationError: what is wrong, with the step and the column.
+    """
+    settings = settings or Settings.load()
+    made = validate_params(pipeline.params, params, pipeline.name)
+    context = Context(made, pipeline.folder or settings.project, settings)
+    reader = RecordReader(pipeline.source.model, pipeline.source.how(), settings)
+    schema = pl.Schema(reader.schema | {name: TRACE[name] for name in IDENTITY})
+    where = f"pipeline {pipeline.name}, source"
+    need_columns(list(pipeline.source.key), reader.schema, where)
+    if pipeline.source.reject_with is not None:
+        need_columns([pipeline.source.reject_with], reader.schema, where)
+        schema = pl.Schema(schema | {DOCUMENT: pl.String()})
+    steps: list[BoundStep] = []
+    names: set[str] = set()
+    for step in pipeline.bound_steps:
+        definition = step
+        if isinstance(step, Deduplicate) and not step.key:
+            definition = Deduplicate(*pipeline.source.key, name=step.name)
+        bound = definition.bind(schema, context)
+        if bound.name in names:
+            raise ConfigurationError(f"two steps are called {bound.name}; name them apart", where=where)
+        names.add(bound.name)
+        steps.append(bound)
+        schema = bound.schema
+    outputs = {name: output.bind(name, schema, context) for name, output in pipeline.outputs.items()}
+    money = pipeline.money or (MoneyColumns() if any(isinstance(s, Price) for s in pipeline.steps) else None)
+    if money is not None:
+        wanted = [money.net, money.tax, money.gross, money.currency, *([money.list] if money.list else [])]
+        need_columns(wanted, schema, f"pipeline {pipeline.name}, money")
+        for column in wanted:
+            if column != money.currency and not isinstance(schema[column], pl.Decimal):
+                raise ConfigurationError(
+                    f"{column} is {schema[column]}; money is a decimal", where=f"pipeline {pipeline.name}, money"
+                )
+    return Plan(
+        pipeline,
+        context,
+        reader,
+        source if source is not None else _located(pipeline, context),
+        steps,
+        outputs,
+        money,
+        visible(schema),
+    )
+
+
+def _located(pipeline: Pipeline, context: Context) -> SourceLike:
+    path = pipeline.source.path
+    paths = [path] if isinstance(path, str) else list(path)
+    located = [one if one == "-" else _find(one, context) for one in paths]
+    return located[0] if len(located) == 1 else located
+
+
+def _find(path: str, context: Context) -> str:
+    filled = context.fill(path)
+    for folder in (context.settings.project, context.folder):
+        candidate = folder / filled
+        if candidate.exists() or (_is_glob(filled) and any(folder.glob(_relative(filled, folder)))):
+            return _shown(candidate)
+    return _shown(context.settings.project / filled)
+
+
+def _is_glob(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
+
+
+def _relative(path: str, folder: Path) -> str:
+    return (
+        str(Path(path).relative_to(folder)) if Path(path).is_absolute() and Path(path).is_relative_to(folder) else path
+    )
+
+
+def _shown(path: Path) -> str:
+    """Relative to the current folder where it lies below it: what a user would type."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

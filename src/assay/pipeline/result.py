@@ -1,0 +1,113 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from assay.errors import RunFailed
+from assay.runs import Run, RunStore, Status
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one run.
+
+    Attributes:
+        id: The run's id.
+        pipeline: Name of the pipeline.
+        status: "published", "failed", "rejected" (over the budget), "running" or "interrupted".
+        counts: Records read, written, filtered, rejected.
+        money: By currency, the sums `list`, `discounts`, `net`, `tax`, `gross`, `set_aside` as decimal strings.
+        outputs: By name: where it went, how many rows, in which mode.
+        seconds: How long the whole run took.
+        ledger: All figures, as the run store keeps them.
+        error: Of a run that failed: type and message; else None.
+        dry_run: Whether publishing was left out on request.
+    """
+
+    id: str
+    pipeline: str
+    status: Status
+    counts: dict[str, int]
+    money: dict[str, dict[str, str]]
+    outputs: dict[str, dict[str, Any]]
+    seconds: float
+    ledger: dict[str, Any] = field(repr=False)
+    error: dict[str, Any] | None = None
+    dry_run: bool = False
+    store_url: str = field(default="", repr=False)
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """The rejected records of this run: source, record, line, offset, stage, errors, raw."""
+        store = RunStore(self.store_url)
+        try:
+            return store.rejects_frame(self.id)
+        finally:
+            store.close()
+
+    def raise_for_status(self) -> Result:
+        """Give the result back if the run was published.
+
+        Raises:
+            RunFailed: it was not.
+        """
+        if self.status != "published":
+            message = (self.error or {}).get("message", self.status)
+            raise RunFailed(f"run {self.id} of {self.pipeline}: {self.status}: {message}", run=self.id)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """As `assay run --json` prints it."""
+        made: dict[str, Any] = {
+            "schema": 1,
+            "id": self.id,
+            "pipeline": self.pipeline,
+            "status": self.status,
+            "counts": self.counts,
+            "money": self.money,
+            "outputs": self.outputs,
+            "rejects": dict(self.ledger.get("reasons", {})),
+            "seconds": round(self.seconds, 3),
+        }
+        if self.dry_run:
+            made["dry_run"] = True
+        if self.error is not None:
+            made["error"] = self.error
+        return made
+
+    def _repr_html_(self) -> str:
+        rows = [("records", " · ".join(f"{name} {count:,}" for name, count in self.counts.items()))]
+        rows += [
+            (currency, " · ".join(f"{name} {amount}" for name, amount in sums.items()))
+            for currency, sums in self.money.items()
+        ]
+        rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
+        if self.error:
+            rows.append(("error", str(self.error.get("message"))))
+        cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
+        head = f"{html.escape(self.pipeline)} · {self.status.upper()} · run {self.id} · {self.seconds:.1f} s"
+        return f"<b>{head}</b><table>{cells}</table>"
+
+
+def result_of(run: Run, store_url: str, *, dry_run: bool = False) -> Result:
+    """The result of a run that is in the store."""
+    ledger: Mapping[str, Any] = run.ledger or {}
+    return Result(
+        id=run.id,
+        pipeline=run.pipeline,
+        status=run.status,
+        counts=dict(ledger.get("counts", {"read": 0, "written": 0, "filtered": 0, "rejected": 0})),
+        money=dict(ledger.get("money", {})),
+        outputs=dict(run.outputs or {}),
+        seconds=run.seconds or 0.0,
+        ledger=dict(ledger),
+        error=run.error,
+        dry_run=dry_run,
+        store_url=store_url,
+    )

@@ -1,0 +1,37 @@
+"""The steps of a pipeline, one module each."""
+
+from assay.pipeline.steps.deduplicate import Deduplicate
+from assay.pipeline.steps.explode import Explode
+from assay.pipeline.steps.filter import Filter
+from assay.pipeline.steps.function import Function, FunctionStep, rowwise
+from assay.pipeline.steps.lookup import Lookup
+from assay.pipeline.steps.price import Price
+from assay.pipeline.steps.protocol import (
+    REJECTED,
+    BoundStep,
+    Outcome,
+    RowStep,
+    Step,
+    WholeOutcome,
+    WholeStep,
+)
+from assay.pipeline.steps.reconcile import Reconcile
+
+__all__ = [
+    "REJECTED",
+    "BoundStep",
+    "Deduplicate",
+    "Explode",
+    "Filter",
+    "Function",
+    "FunctionStep",
+    "Lookup",
+    "Outcome",
+    "Price",
+    "Reconcile",
+    "RowStep",
+    "Step",
+    "WholeOutcome",
+    "WholeStep",
+    "rowwise",
+]

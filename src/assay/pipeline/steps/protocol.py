@@ -1,0 +1,117 @@
+"""What a step is, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+import polars as pl
+
+from assay.errors import ConfigurationError, unknown_name
+from assay.pipeline.context import IDENTITY, Context, visible
+from assay.records import ERRORS, Stage
+
+#: Columns of rows that a step rejects: their identity, the stage and the errors.
+REJECTED: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "stage": pl.String(), "errors": ERRORS})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step made of a frame: the rows that go on, and those it rejects (`REJECTED`)."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class WholeOutcome:
+    """What a step made of all rows at once."""
+
+    rows: pl.LazyFrame
+    rejected: pl.DataFrame | None = None
+
+
+@runtime_checkable
+class BoundStep(Protocol):
+    """A step that knows its columns. `schema` is what it gives, hidden columns included."""
+
+    name: str
+    schema: pl.Schema
+    #: Whether one record may become several rows.
+    fans_out: bool
+    #: What goes into the run's fingerprint, beyond the definition (a book's content, a table's).
+    fingerprint: str
+
+    def open(self) -> None:
+        """Read what it needs (tables), before the first row comes."""
+        ...
+
+
+@runtime_checkable
+class RowStep(BoundStep, Protocol):
+    """Works on any part of the rows by itself."""
+
+    def apply(self, rows: pl.DataFrame) -> Outcome:
+        """Handle some rows."""
+        ...
+
+
+@runtime_checkable
+class WholeStep(BoundStep, Protocol):
+    """Must see all rows at once."""
+
+    def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
+        """Handle all rows, lazily."""
+        ...
+
+
+@runtime_checkable
+class Step(Protocol):
+    """A step as it stands in a pipeline's definition."""
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls it."""
+        ...
+
+    def bind(self, schema: pl.Schema, context: Context) -> BoundStep:
+        """Check it against the columns that come in, without reading data.
+
+        Raises:
+            ConfigurationError: an unknown column, a clash of names, a file that is wrong.
+        """
+        ...
+
+
+def need_columns(wanted: list[str], schema: pl.Schema, where: str) -> None:
+    """Raise a ConfigurationError for the first column that is not there."""
+    for column in wanted:
+        if column not in schema:
+            raise ConfigurationError(unknown_name("column", column, visible(schema)), where=where)
+
+
+def bind_expression(expression: pl.Expr, schema: pl.Schema, where: str) -> pl.DataType:
+    """The type that an expression gives on these columns.
+
+    Raises:
+        ConfigurationError: a column it names is not there, or the types do not fit.
+    """
+    need_columns(expression.meta.root_names(), schema, where)
+    try:
+        made = pl.LazyFrame(schema=schema).select(expression.alias("made")).collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise ConfigurationError(str(error).splitlines()[0], where=where) from None
+    return made["made"]
+
+
+def reject_rows(rows: pl.DataFrame, stage: Stage, loc: str, kind: str, msg: pl.Expr, value: pl.Expr) -> pl.DataFrame:
+    """The rejects of some rows, one error each; a record of several rows is one reject with all of them."""
+    error = pl.struct(
+        pl.lit(loc).alias("loc"), pl.lit(kind).alias("type"), msg.alias("msg"), value.cast(pl.String).alias("input")
+    )
+    return (
+        rows.select(*IDENTITY, pl.lit(stage).alias("stage"), error.alias("errors"))
+        .group_by(*IDENTITY, "stage", maintain_order=True)
+        .agg(pl.col("errors"))
+        .cast(dict(REJECTED))  # type: ignore[arg-type]
+    )

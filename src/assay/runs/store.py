@@ -1,0 +1,333 @@
+"""The run store: history of runs, their decisions, and dead letters, in one SQL database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+import sqlalchemy as sa
+
+from assay.errors import ConfigurationError, NotFoundError
+from assay.records import REJECTS
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Status = Literal["running", "published", "failed", "rejected", "interrupted"]
+
+#: Letters of run ids: none that are taken for another.
+_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_METADATA: Final = sa.MetaData()
+_RUNS: Final = sa.Table(
+    "runs",
+    _METADATA,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False, index=True),
+    sa.Column("pipeline", sa.String, nullable=False, index=True),
+    sa.Column("parent", sa.String(16)),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("started", sa.String(32), nullable=False),
+    sa.Column("seconds", sa.String(32)),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("ledger", sa.Text),
+    sa.Column("outputs", sa.Text),
+    sa.Column("decision", sa.Text),
+    sa.Column("error", sa.Text),
+)
+_REJECTS: Final = sa.Table(
+    "rejects",
+    _METADATA,
+    sa.Column("run", sa.String(16), sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("record", sa.BigInteger, nullable=False),
+    sa.Column("line", sa.BigInteger, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("format", sa.String(64), nullable=False),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("errors", sa.Text, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("edited", sa.LargeBinary),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("closed_by", sa.Text),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it is remembered. `ledger`, `outputs`, `definition` and `error` are as JSON has them."""
+
+    id: str
+    pipeline: str
+    parent: str | None
+    status: Status
+    started: str
+    seconds: float | None
+    definition: dict[str, Any]
+    ledger: dict[str, Any] | None
+    outputs: dict[str, Any] | None
+    decision: list[dict[str, Any]] | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One rejected record as it is kept."""
+
+    run: str
+    number: int
+    source: str
+    record: int
+    line: int
+    offset: int
+    format: str
+    stage: str
+    errors: list[dict[str, str]]
+    raw: bytes
+    edited: bytes | None
+    state: Literal["open", "replayed", "discarded"]
+    closed_by: str | None
+
+    @property
+    def current(self) -> bytes:
+        """The record's bytes, as edited where it was."""
+        return self.raw if self.edited is None else self.edited
+
+
+class RunStore:
+    """Runs and dead letters.
+
+    Args:
+        url: An SQLAlchemy URL. A missing SQLite file and its folder are made.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sa.make_url(url)
+        except sa.exc.ArgumentError:
+            raise ConfigurationError("run_store is not an SQLAlchemy URL such as sqlite:///runs.db") from None
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = sa.create_engine(parsed)
+        if parsed.get_backend_name() == "sqlite":
+            sa.event.listen(self._engine, "connect", _durable)
+        try:
+            _METADATA.create_all(self._engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"the run store {parsed.render_as_string()} cannot be used: {_cause(error)}"
+            ) from None
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def start(self, pipeline: str, definition: Mapping[str, Any], parent: str | None = None) -> str:
+        """Note that a run begins.
+
+        Returns:
+            Its id.
+        """
+        with self._engine.begin() as connection:
+            last = connection.scalar(sa.select(sa.func.max(_RUNS.c.sequence))) or 0
+            run = "".join(secrets.choice(_ALPHABET) for _ in range(6))
+            connection.execute(
+                _RUNS.insert().values(
+                    id=run,
+                    sequence=last + 1,
+                    pipeline=pipeline,
+                    parent=parent,
+                    status="running",
+                    started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                    definition=_dump(definition),
+                )
+            )
+        return run
+
+    def redefine(self, run: str, definition: Mapping[str, Any]) -> None:
+        """Note what became known of a run after it began."""
+        self._update(run, definition=_dump(definition))
+
+    def decide(self, run: str, ledger: Mapping[str, Any], decision: Sequence[Mapping[str, Any]]) -> None:
+        """Note durably what is to be published: from here on a run goes forward."""
+        self._update(run, ledger=_dump(ledger), decision=_dump(decision))
+
+    def finish(
+        self,
+        run: str,
+        status: Status,
+        *,
+        seconds: float | None = None,
+        ledger: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note how a run ended."""
+        values: dict[str, Any] = {"status": status}
+        if seconds is not None:
+            values["seconds"] = f"{seconds:.3f}"
+        for name, value in (("ledger", ledger), ("outputs", outputs), ("error", error)):
+            if value is not None:
+                values[name] = _dump(value)
+        self._update(run, **values)
+
+    def get(self, name: str, pipeline: str | None = None) -> Run:
+        """A run by its id, the beginning of its id, or `latest`.
+
+        Raises:
+            NotFoundError: none, or several begin so.
+        """
+        query = sa.select(_RUNS).order_by(_RUNS.c.sequence.desc()).limit(2)
+        if pipeline is not None:
+            query = query.where(_RUNS.c.pipeline == pipeline)
+        if name != "latest":
+            query = query.where(_RUNS.c.id.startswith(name, autoescape=True))
+        with self._engine.connect() as connection:
+            found = connection.execute(query).mappings().all()
+        exact = [row for row in found if row["id"] == name]
+        if not found or (len(found) > 1 and name != "latest" and not exact):
+            raise NotFoundError("run" if not found else "single run that begins with", name)
+        return _run((exact or found)[0])
+
+    def runs(self, limit: int = 20, pipeline: str | None = None, status: Status | None = None) -> list[Run]:
+        """Runs, the last first."""
+        query = sa.select(_RUNS).order_by(_RUNS.c.sequence.desc()).limit(limit)
+        if pipeline is not None:
+            query = query.where(_RUNS.c.pipeline == pipeline)
+        if status is not None:
+            query = query.where(_RUNS.c.status == status)
+        with self._engine.connect() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
+
+    def add_rejects(self, run: str, rejects: pl.DataFrame, formats: Mapping[str, str], first: int) -> None:
+        """Keep rejects, numbered from `first`; `formats` tells by source how they are read."""
+        if not rejects.height:
+            return
+        rows = [
+            {
+                "run": run,
+                "number": first + index,
+                "source": row["source"],
+                "record": row["record"],
+                "line": row["line"],
+                "offset": row["offset"],
+                "format": formats[row["source"]],
+                "stage": row["stage"],
+                "errors": _dump(row["errors"]),
+                "raw": zstd.compress(row["raw"]),
+                "state": "open",
+            }
+            for index, row in enumerate(rejects.iter_rows(named=True))
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(_REJECTS.insert(), rows)
+
+    def dead_letters(self, run: str, *, state: str | None = None) -> Iterator[DeadLetter]:
+        """The dead letters of a run in order, one at a time from the database."""
+        query = sa.select(_REJECTS).where(_REJECTS.c.run == run).order_by(_REJECTS.c.number)
+        if state is not None:
+            query = query.where(_REJECTS.c.state == state)
+        with self._engine.connect().execution_options(yield_per=1000) as connection:
+            for row in connection.execute(query).mappings():
+                yield _letter(row)
+
+    def dead_letter(self, run: str, number: int) -> DeadLetter:
+        """One dead letter.
+
+        Raises:
+            NotFoundError: there is none of this number.
+        """
+        query = sa.select(_REJECTS).where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NotFoundError(f"reject of run {run}", number)
+        return _letter(row)
+
+    def count_rejects(self, run: str) -> dict[str, int]:
+        """Dead letters of a run by state."""
+        query = sa.select(_REJECTS.c.state, sa.func.count()).where(_REJECTS.c.run == run).group_by(_REJECTS.c.state)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def close_rejects(self, run: str, numbers: Sequence[int], state: Literal["replayed", "discarded"], by: str) -> None:
+        """Mark dead letters as done with: by which replay, or for what reason."""
+        with self._engine.begin() as connection:
+            for number in numbers:
+                connection.execute(
+                    _REJECTS.update()
+                    .where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+                    .values(state=state, closed_by=by)
+                )
+
+    def edit_reject(self, run: str, number: int, data: bytes) -> None:
+        """Keep a corrected version of a record beside the original."""
+        self.dead_letter(run, number)
+        with self._engine.begin() as connection:
+            connection.execute(
+                _REJECTS.update()
+                .where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+                .values(edited=zstd.compress(data))
+            )
+
+    def rejects_frame(self, run: str) -> pl.DataFrame:
+        """The dead letters of a run as a frame of rejects."""
+        rows = [(d.source, d.record, d.line, d.offset, d.stage, d.errors, d.raw) for d in self.dead_letters(run)]
+        return pl.DataFrame(rows, schema=REJECTS, orient="row")
+
+    def _update(self, run: str, **values: Any) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_RUNS.update().where(_RUNS.c.id == run).values(**values))
+
+
+def _durable(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _load(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _run(row: Mapping[Any, Any]) -> Run:
+    return Run(
+        id=row["id"],
+        pipeline=row["pipeline"],
+        parent=row["parent"],
+        status=row["status"],
+        started=row["started"],
+        seconds=None if row["seconds"] is None else float(row["seconds"]),
+        definition=_load(row["definition"]),
+        ledger=_load(row["ledger"]),
+        outputs=_load(row["outputs"]),
+        decision=_load(row["decision"]),
+        error=_load(row["error"]),
+    )
+
+
+def _letter(row: Mapping[Any, Any]) -> DeadLetter:
+    fields = dict(row)
+    fields["errors"] = _load(fields["errors"])
+    fields["raw"] = zstd.decompress(fields["raw"])
+    fields["edited"] = None if fields["edited"] is None else zstd.decompress(fields["edited"])
+    return DeadLetter(**fields)
+
+
+def _cause(error: sa.exc.SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error)
