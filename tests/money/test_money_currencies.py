@@ -32,7 +32,7 @@ def test_an_unknown_code_names_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match='did you mean "JPY"'):
         minor_units("jpy")
     with pytest.raises(ConfigurationError, match="three capital letters"):
-        minor_units("euros")
+        minor_units("1234")
 
 
 def test_gold_has_no_minor_unit() -> None:

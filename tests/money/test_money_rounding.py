@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigurationError, UnknownNameError
@@ -213,12 +213,11 @@ def test_a_rounded_product_is_rounded_once(
         assert by_row == twin
         if room:
             assert is_exact == (Fraction(expected) == product)
-            assert abs(Fraction(expected)) * 10**scale < 10**got.amount.digits
+            assert abs(Fraction(expected)) * 10**scale < got.amount.bound + 1
         else:
             assert not got.complete
 
 
-@settings(max_examples=30)  # without `keep` the expression is long
 @given(columns(), columns(max_scale=20), st.integers(0, 10), roundings)
 def test_a_quotient_is_rounded_once(
     a: tuple[pl.DataType, list[int]], b: tuple[pl.DataType, list[int]], scale: int, rounding: Rounding

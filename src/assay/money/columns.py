@@ -28,17 +28,18 @@ from assay.money.rounding import ROUNDINGS, Rounding
 
 # A size is estimated in floating point, which is off by 1 in 10**15; what is estimated may be 10**37 at most.
 _SURELY = 5e37
+MAX_UNITS = 10**MAX_DIGITS - 1
 _MAX_RESULT_DIGITS = MAX_DIGITS - 2
 
-_INTEGER_DIGITS: dict[pl.DataType, int] = {
-    pl.Int8(): 3,
-    pl.UInt8(): 3,
-    pl.Int16(): 5,
-    pl.UInt16(): 5,
-    pl.Int32(): 10,
-    pl.UInt32(): 10,
-    pl.Int64(): 19,
-    pl.UInt64(): 20,
+_INTEGER_BOUNDS: dict[pl.DataType, int] = {
+    pl.Int8(): 2**7,
+    pl.UInt8(): 2**8,
+    pl.Int16(): 2**15,
+    pl.UInt16(): 2**16,
+    pl.Int32(): 2**31,
+    pl.UInt32(): 2**32,
+    pl.Int64(): 2**63,
+    pl.UInt64(): 2**64,
 }
 
 
@@ -58,12 +59,12 @@ class Scaled:
     Attributes:
         units: Int128 expression; null where there is no value.
         scale: Places behind the point.
-        digits: A bound: every row holds |units| < 10**digits.
+        bound: Every row holds |units| <= bound.
     """
 
     units: pl.Expr
     scale: int
-    digits: int = MAX_DIGITS
+    bound: int = MAX_UNITS
 
     @classmethod
     def column(cls, expr: pl.Expr, dtype: pl.DataType) -> Scaled:
@@ -76,11 +77,11 @@ class Scaled:
             ConfigurationError: It is no number at all.
         """
         if isinstance(dtype, pl.Decimal):
-            return cls(expr.reinterpret(dtype=pl.Int128), dtype.scale, dtype.precision or MAX_DIGITS)
-        if dtype in _INTEGER_DIGITS:
-            return cls(expr.cast(pl.Int128), 0, _INTEGER_DIGITS[dtype])
+            return cls(expr.reinterpret(dtype=pl.Int128), dtype.scale, 10**dtype.precision - 1)
+        if dtype in _INTEGER_BOUNDS:
+            return cls(expr.cast(pl.Int128), 0, _INTEGER_BOUNDS[dtype])
         if dtype in (pl.Int128(), pl.UInt128()):
-            return cls(_within(expr.cast(pl.Int128, strict=False), MAX_DIGITS), 0)
+            return cls(_within(expr.cast(pl.Int128, strict=False), MAX_UNITS), 0)
         if dtype.is_float():
             raise InexactNumberError(f"the column is {dtype}, and a float cannot hold most decimal fractions exactly")
         if dtype == pl.Boolean():
@@ -97,18 +98,29 @@ class Scaled:
         while exponent < 0 and units % 10 == 0:
             units, exponent = units // 10, exponent + 1
         units *= 10 ** max(0, exponent)
-        if units >= 10**MAX_DIGITS or -exponent > MAX_DIGITS:
+        if units > MAX_UNITS or -exponent > MAX_DIGITS:
             raise ConfigurationError(f"{value} has more than {MAX_DIGITS} digits")
-        bound = len(str(units)) if units else 0
-        return cls(_integer(-units if sign else units), max(0, -exponent), bound)
+        return cls(_integer(-units if sign else units), max(0, -exponent), units)
 
     def decimal(self, scale: int | None = None) -> pl.Expr:
         """The column as Decimal(38, scale); null where `scale` places leave no room for a row's digits."""
         by = 0 if scale is None else scale - self.scale
         if by < 0:
             raise ConfigurationError(f"{self.scale} places cannot be shown in {scale} without rounding: round first")
-        units = self.units if self.digits + by <= MAX_DIGITS else _within(self.units, MAX_DIGITS - by)
+        fits = self.bound * 10**by <= MAX_UNITS
+        units = self.units if fits else _within(self.units, MAX_UNITS // 10**by)
         return (units * _integer(10**by) if by else units).reinterpret(dtype=pl.Decimal(MAX_DIGITS, self.scale + by))
+
+    def behind(self, places: int) -> Scaled:
+        """Move the point to the left: a percentage is a fraction with its point two places to the left."""
+        return Scaled(self.units, self.scale + places, self.bound)
+
+    def between(self, low: int, high: int | None = None) -> pl.Expr:
+        """Boolean: low <= value <= high; null where there is no value."""
+        lowest = _integer(max(low * 10**self.scale, -MAX_UNITS))
+        if high is None:
+            return self.units >= lowest
+        return self.units.is_between(lowest, _integer(min(high * 10**self.scale, MAX_UNITS)))
 
     def __add__(self, other: Scaled) -> Scaled:
         return self._aligned(other, self.units + other.units)
@@ -119,10 +131,10 @@ class Scaled:
     def _aligned(self, other: Scaled, units: pl.Expr) -> Scaled:
         if self.scale != other.scale:
             raise ConfigurationError(f"amounts of {self.scale} and {other.scale} places cannot be added as they are")
-        digits = max(self.digits, other.digits) + 1
-        if digits > MAX_DIGITS:
-            raise ConfigurationError("a sum might need more than 38 digits: limit its summands first")
-        return Scaled(units, self.scale, digits)
+        bound = self.bound + other.bound
+        if bound > MAX_UNITS:
+            raise ConfigurationError(f"a sum might need more than {MAX_DIGITS} digits: limit its summands first")
+        return Scaled(units, self.scale, bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +144,12 @@ class Grid:
     Attributes:
         scale: Places behind the point of the result.
         step: 1, or a positive number of units (at most 10**10), or an Int128 expression of such, row by row.
+        max_step: A bound of the step, where it is an expression.
     """
 
     scale: int
     step: pl.Expr | int = 1
+    max_step: int = 10**10
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale <= _MAX_RESULT_DIGITS:
@@ -146,9 +160,9 @@ class Grid:
         return _integer(self.step * factor) if isinstance(self.step, int) else self.step * _integer(factor)
 
     @property
-    def step_digits(self) -> int:
-        """A bound: step < 10**step_digits."""
-        return len(str(self.step)) if isinstance(self.step, int) else 11
+    def step_bound(self) -> int:
+        """No row's step is larger."""
+        return self.step if isinstance(self.step, int) else self.max_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +195,14 @@ def rounded_product(
     """
     _check_digits(max_digits)
     behind = a.scale + b.scale - grid.scale
-    total = a.digits + b.digits + max(0, -behind)
-    if total <= MAX_DIGITS and max(0, behind) + grid.step_digits < MAX_DIGITS:
+    bound, divisor = a.bound * b.bound * 10 ** max(0, -behind), 10 ** max(0, behind)
+    if bound <= MAX_UNITS and divisor * grid.step_bound <= MAX_UNITS:
         product = a.units * b.units
         raised = product * _integer(10**-behind) if behind < 0 else product
-        cut = _Cut.by(raised, grid.times(10 ** max(0, behind)), keep=keep)
-        return _snapped(cut, grid, rounding, max(total - max(0, behind), grid.step_digits) + 1, max_digits)
+        cut = _Cut.by(raised, grid.times(divisor), keep=keep)
+        return _snapped(cut, grid, rounding, bound // divisor + grid.step_bound, max_digits)
     floor, sticky = _wide_product(a, b, behind - 1, keep)
-    return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_DIGITS, max_digits)
+    return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_UNITS, max_digits)
 
 
 def rounded_quotient(
@@ -207,13 +221,13 @@ def rounded_quotient(
         raise ConfigurationError(f"a divisor of {b.scale} decimal places has too many: use fewer")
     dividend = keep(pl.when(b.units < 0).then(_integer(0) - a.units).otherwise(a.units))
     divisor = keep(pl.when(b.units != 0).then(b.units.abs()))
-    if a.digits + max(0, ahead) <= MAX_DIGITS:
+    if a.bound * 10 ** max(0, ahead) <= MAX_UNITS:
         first = _Cut.by(dividend * _integer(10 ** max(0, ahead)), divisor, keep=keep)
         floor, sticky = first.floor, first.rest != 0
     else:
         floor, sticky = _wide_quotient(dividend, divisor, max(0, ahead), keep)
     floor, sticky = _shifted(floor, sticky, max(0, -ahead), keep)
-    return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_DIGITS, max_digits)
+    return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_UNITS, max_digits)
 
 
 def rounded(a: Scaled, grid: Grid, rounding: Rounding, max_digits: int = 36, *, keep: Keep = repeat) -> Rounded:
@@ -243,10 +257,10 @@ def round_expr(expr: pl.Expr, scale_in: int, digits: int, rounding: Rounding) ->
         cut = _Cut.by(column.units, _integer(10 ** (scale_in - digits)))
     units = cut.rounded(rounding)
     if digits >= 0:
-        return Scaled(units, digits, MAX_DIGITS - 1).decimal()
+        return Scaled(units, digits).decimal(digits)
     if -digits >= MAX_DIGITS:
         return Scaled(pl.when(units == 0).then(units), 0).decimal()
-    return Scaled(_within(units, MAX_DIGITS + digits) * _integer(10**-digits), 0).decimal()
+    return Scaled(_within(units, MAX_UNITS // 10**-digits) * _integer(10**-digits), 0).decimal()
 
 
 def product_expr(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataType) -> pl.Expr:
@@ -260,7 +274,7 @@ def product_expr(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataT
     if scale > MAX_DIGITS:
         raise ConfigurationError(f"{a_dtype} times {b_dtype} needs {scale} places, and a column has 38: round first")
     product = left.units * right.units
-    if left.digits + right.digits > MAX_DIGITS:
+    if left.bound * right.bound > MAX_UNITS:
         product = pl.when(_estimate(left.units) * _estimate(right.units) < _SURELY).then(product)
     return product.reinterpret(dtype=pl.Decimal(MAX_DIGITS, scale))
 
@@ -348,13 +362,14 @@ def _bump_rule(rounding: Rounding) -> Callable[[_Cut], pl.Expr]:
     return rule
 
 
-def _snapped(cut: _Cut, grid: Grid, rounding: Rounding, digits: int, max_digits: int) -> Rounded:
+def _snapped(cut: _Cut, grid: Grid, rounding: Rounding, bound: int, max_digits: int) -> Rounded:
     multiples = cut.rounded(rounding)
     units = multiples if isinstance(grid.step, int) and grid.step == 1 else multiples * grid.times(1)
-    complete = digits <= max_digits
+    limit = 10**max_digits - 1
+    complete = bound <= limit
     if not complete:
-        units = _within(units, max_digits)
-    amount = Scaled(units, grid.scale, min(digits, max_digits))
+        units = _within(units, limit)
+    amount = Scaled(units, grid.scale, min(bound, limit))
     return Rounded(amount, ~cut.inexact, complete)
 
 
@@ -396,9 +411,8 @@ def _at_scale(units: pl.Expr, scale: int) -> pl.Expr:
     return units.reinterpret(dtype=pl.Decimal(MAX_DIGITS, scale))
 
 
-def _within(units: pl.Expr, digits: int) -> pl.Expr:
-    """Null unless |units| < 10**digits."""
-    limit = 10**digits - 1
+def _within(units: pl.Expr, limit: int) -> pl.Expr:
+    """Null unless |units| <= limit."""
     return pl.when(units.is_between(_integer(-limit), _integer(limit))).then(units)
 
 
