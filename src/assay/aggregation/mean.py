@@ -16,7 +16,7 @@ from assay.money import ROUNDINGS, Grid, Rounding, Scaled, round_to, rounded_quo
 
 COUNT: Final = "count"
 _HIGH, _LOW, _COUNT = "high", "low", "count"
-_COUNT_DIGITS: Final = 19
+_MAX_COUNT: Final = 2**63 - 1
 _MAX_PLACES: Final = 36
 
 
@@ -102,7 +102,7 @@ def _means(groups: pl.DataFrame, scale: int, places: int, rounding: Rounding) ->
         return pl.col(name)
 
     units = pl.when(pl.col(_HIGH).abs() < totals.BASE).then(pl.col(_HIGH) * totals.BASE + pl.col(_LOW))
-    total, count = Scaled(keep(units), scale), Scaled(keep(pl.col(_COUNT).cast(pl.Int128)), 0, _COUNT_DIGITS)
+    total, count = Scaled(keep(units), scale), Scaled(keep(pl.col(_COUNT).cast(pl.Int128)), 0, _MAX_COUNT)
     mean = rounded_quotient(total, count, Grid(places), rounding, keep=keep).amount.decimal()
     means = kept.select(mean).to_series()
     at = (means.is_null() & groups[_COUNT].is_not_null()).arg_true()
