@@ -1,1 +1,168 @@
-"""Assay."""
+"""Assay: data-processing pipelines in which money must be right."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.aggregation import Count, CountDistinct, Max, Mean, Min, Quantile, Sum
+    from assay.errors import (
+        AssayError,
+        AuthorizationError,
+        ConfigurationError,
+        DuplicateError,
+        LedgerError,
+        LookupFailed,
+        NotFoundError,
+        PricingError,
+        RunFailed,
+        SinkError,
+        SourceError,
+        UnknownFormatError,
+        ValidationError,
+    )
+    from assay.lookups import Table, TTLCache
+    from assay.money import round_money
+    from assay.pipeline import (
+        Deduplicate,
+        Explode,
+        Filter,
+        GroupBy,
+        Lookup,
+        MoneyColumns,
+        Pipeline,
+        Price,
+        Reconcile,
+        Result,
+        Rows,
+        Source,
+        load,
+        replay,
+        rowwise,
+    )
+    from assay.pricing import DiscountPricing, Item, Order, PriceBook, RegularPricing
+    from assay.reading import ProcessorFactory, RawRecord, XPath
+    from assay.records import read, scan, validate
+    from assay.result import Err, Ok
+    from assay.settings import Settings
+    from assay.sinks import MemoryRepository, Parquet, Repository, Sql, SqlRepository, UnitOfWork
+
+# Where each public name is defined: loaded when it is first used, so that `assay --help` need not load Polars.
+_HOME = {
+    "assay.aggregation": ("Count", "CountDistinct", "Max", "Mean", "Min", "Quantile", "Sum"),
+    "assay.errors": (
+        "AssayError",
+        "AuthorizationError",
+        "ConfigurationError",
+        "DuplicateError",
+        "LedgerError",
+        "LookupFailed",
+        "NotFoundError",
+        "PricingError",
+        "RunFailed",
+        "SinkError",
+        "SourceError",
+        "UnknownFormatError",
+        "ValidationError",
+    ),
+    "assay.lookups": ("TTLCache", "Table"),
+    "assay.money": ("round_money",),
+    "assay.pipeline": (
+        "Deduplicate",
+        "Explode",
+        "Filter",
+        "GroupBy",
+        "Lookup",
+        "MoneyColumns",
+        "Pipeline",
+        "Price",
+        "Reconcile",
+        "Result",
+        "Rows",
+        "Source",
+        "load",
+        "replay",
+        "rowwise",
+    ),
+    "assay.pricing": ("DiscountPricing", "Item", "Order", "PriceBook", "RegularPricing"),
+    "assay.reading": ("ProcessorFactory", "RawRecord", "XPath"),
+    "assay.records": ("read", "scan", "validate"),
+    "assay.result": ("Err", "Ok"),
+    "assay.settings": ("Settings",),
+    "assay.sinks": ("MemoryRepository", "Parquet", "Repository", "Sql", "SqlRepository", "UnitOfWork"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "AssayError",
+    "AuthorizationError",
+    "ConfigurationError",
+    "Count",
+    "CountDistinct",
+    "Deduplicate",
+    "DiscountPricing",
+    "DuplicateError",
+    "Err",
+    "Explode",
+    "Filter",
+    "GroupBy",
+    "Item",
+    "LedgerError",
+    "Lookup",
+    "LookupFailed",
+    "Max",
+    "Mean",
+    "MemoryRepository",
+    "Min",
+    "MoneyColumns",
+    "NotFoundError",
+    "Ok",
+    "Order",
+    "Parquet",
+    "Pipeline",
+    "Price",
+    "PriceBook",
+    "PricingError",
+    "ProcessorFactory",
+    "Quantile",
+    "RawRecord",
+    "Reconcile",
+    "RegularPricing",
+    "Repository",
+    "Result",
+    "Rows",
+    "RunFailed",
+    "Settings",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "Sql",
+    "SqlRepository",
+    "Sum",
+    "TTLCache",
+    "Table",
+    "UnitOfWork",
+    "UnknownFormatError",
+    "ValidationError",
+    "XPath",
+    "load",
+    "read",
+    "replay",
+    "round_money",
+    "rowwise",
+    "scan",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'assay' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

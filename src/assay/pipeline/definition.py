@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 from pydantic import BaseModel
 
-from assay.errors import ConfigurationError
+from assay.errors import ConfigurationError, unknown_name
 from assay.pipeline.outputs import Output
 from assay.pipeline.steps import Function, FunctionStep, Step
 from assay.records import Format
@@ -145,21 +145,14 @@ class Pipeline:
         Raises:
             ConfigurationError: the pipeline, a parameter or a file it names is wrong; nothing was read.
         """
-        from assay.pipeline.execution import run  # noqa: PLC0415 - the execution knows the definition
+        from assay.pipeline.budget import Budget  # noqa: PLC0415
+        from assay.pipeline.execution import Options, run  # noqa: PLC0415 - the execution knows the definition
 
         if engine != "local":
-            raise ConfigurationError(f'no engine "{engine}". Known: local')
-        return run(
-            self,
-            params=set or {},
-            source=input,
-            output=Path(output) if output is not None else None,
-            limit=limit,
-            max_rejects=max_rejects,
-            dry_run=dry_run,
-            settings=settings,
-            progress=progress,
-        )
+            raise ConfigurationError(unknown_name("engine", engine, ["local"]))
+        folder = Path(output) if output is not None else None
+        options = Options(folder, Budget.parse(max_rejects), dry_run, progress)
+        return run(self, params=set or {}, source=input, limit=limit, settings=settings, options=options)
 
     def check(
         self,

@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from assay.reading import ProcessorFactory, RawRecord, SourceFile
-from assay.records import Batch, RecordReader
+from assay.records import Batch, FileCount, RecordReader
 from assay.runs import DeadLetter
 
 Progress = Callable[[int], None]
@@ -73,13 +73,16 @@ class ReplayFeed:
 
     def batches(self, progress: Progress) -> Iterator[Batch]:
         """Judge the kept bytes, as edited, by today's model."""
+        counts: dict[str, FileCount] = {}
         for (source, fmt), letters in groupby(self._letters(), key=lambda d: (d.source, d.format)):
             processor = ProcessorFactory.create(
                 fmt,
                 namespaces=self._reader.format.namespaces if fmt == "xml" else None,
                 empty_as_null=self._reader.format.empty_as_null,
             )
-            yield from self._reader.raw_batches(source, map(_raw, letters), processor)
+            yield from self._reader.raw_batches(
+                counts.setdefault(source, FileCount(source)), map(_raw, letters), processor
+            )
 
     def raw_records(self, source: str) -> Iterator[RawRecord]:
         """The letters of a source."""

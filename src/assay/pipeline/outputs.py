@@ -17,7 +17,9 @@ from assay.sinks import Sink
 
 
 class OpenOutput(Protocol):
-    """An output that takes rows of a run."""
+    """An output that takes rows of a run. `grouped`: it gives groups at the end, which can be merged with others."""
+
+    grouped: bool
 
     @property
     def schema(self) -> pl.Schema:
@@ -86,6 +88,7 @@ class OpenRows:
 
     schema: pl.Schema
     explode: RowStep | None
+    grouped: bool = False
 
     def take(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The chosen columns."""
@@ -135,6 +138,8 @@ class GroupBy:
 
 class OpenGroups:
     """Groups are kept as partial aggregates until the end."""
+
+    grouped = True
 
     def __init__(self, schema: pl.Schema, aggregation: Aggregation, rows: pl.Schema) -> None:
         self.schema = schema

@@ -26,6 +26,7 @@ class Plan:
     """A pipeline bound to parameters, files and settings.
 
     Attributes:
+        input_schema: The columns that the first step gets: the model's and the identity.
         schema: The columns after the last step, as a user sees them.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     context: Context
     reader: RecordReader[BaseModel]
     source: SourceLike
+    input_schema: pl.Schema
     steps: list[BoundStep]
     outputs: dict[str, OpenOutput]
     money: MoneyColumns | None
@@ -74,12 +76,13 @@ def make_plan(
     made = validate_params(pipeline.params, params, pipeline.name)
     context = Context(made, pipeline.folder or settings.project, settings)
     reader = RecordReader(pipeline.source.model, pipeline.source.how(), settings)
-    schema = pl.Schema(reader.schema | {name: TRACE[name] for name in IDENTITY})
+    hidden = {name: TRACE[name] for name in IDENTITY}
     where = f"pipeline {pipeline.name}, source"
     need_columns(list(pipeline.source.key), reader.schema, where)
     if pipeline.source.reject_with is not None:
         need_columns([pipeline.source.reject_with], reader.schema, where)
-        schema = pl.Schema(schema | {DOCUMENT: pl.String()})
+        hidden[DOCUMENT] = pl.String()
+    schema = input_schema = pl.Schema(reader.schema | hidden)
     steps: list[BoundStep] = []
     names: set[str] = set()
     for step in pipeline.bound_steps:
@@ -107,6 +110,7 @@ def make_plan(
         context,
         reader,
         source if source is not None else _located(pipeline, context),
+        input_schema,
         steps,
         outputs,
         money,

@@ -26,7 +26,7 @@ class Spool:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for number in range(self._count):
-            yield pl.read_ipc(self._folder / f"{number:06}.arrow", memory_map=True)
+            yield pl.read_ipc(self._folder / f"{number:06}.arrow")
 
     def scan(self) -> pl.LazyFrame:
         """All rows, lazily, in order."""

@@ -60,6 +60,12 @@ class FileCount:
     size: int = 0
     sha256: str | None = None
 
+    def add(self, read: int, accepted: int, rejected: int) -> None:
+        """Count a batch."""
+        self.read += read
+        self.accepted += accepted
+        self.rejected += rejected
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -151,9 +157,9 @@ class RecordReader(Generic[M]):
             if left == 0:
                 return
 
-    def raw_batches(self, source: str, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
-        """Judge raw records that are at hand (kept rejects, for a replay)."""
-        yield from self._judged(FileCount(source), raws, processor)
+    def raw_batches(self, count: FileCount, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
+        """Judge raw records of one source that are at hand (kept rejects, for a replay)."""
+        yield from self._judged(count, raws, processor)
 
     def raw_records(self, file: SourceFile) -> Iterator[RawRecord]:
         """Cut a file into raw records again, to find some of them by number."""
@@ -244,9 +250,7 @@ class RecordReader(Generic[M]):
             },
             schema=TRACE,
         )
-        count.read += read
-        count.accepted += len(accepted)
-        count.rejected += len(rejects)
+        count.add(read, len(accepted), len(rejects))
         return Batch(frame.hstack(trace), rejects_frame(rejects), read, count)
 
 

@@ -27,6 +27,11 @@ class Money:
     gross: Decimal = Decimal(0)
     set_aside: Decimal = Decimal(0)
 
+    def add(self, more: Money) -> None:
+        """Add other sums to these."""
+        for name, value in vars(more).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def as_json(self) -> dict[str, str]:
         """Amounts as decimal strings."""
         return {name: str(value) for name, value in vars(self).items()}

@@ -131,8 +131,8 @@ class RunStore:
         """Close its connections."""
         self._engine.dispose()
 
-    def start(self, pipeline: str, definition: Mapping[str, Any], parent: str | None = None) -> str:
-        """Note that a run begins.
+    def start(self, pipeline: str, definition: Mapping[str, Any], parent: str | None, *, staging: Path) -> str:
+        """Note that a run begins, and that it stages in a folder of its name under `staging`.
 
         Returns:
             Its id.
@@ -148,14 +148,10 @@ class RunStore:
                     parent=parent,
                     status="running",
                     started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                    definition=_dump(definition),
+                    definition=_dump({**definition, "staging": str(staging / run)}),
                 )
             )
         return run
-
-    def redefine(self, run: str, definition: Mapping[str, Any]) -> None:
-        """Note what became known of a run after it began."""
-        self._update(run, definition=_dump(definition))
 
     def decide(self, run: str, ledger: Mapping[str, Any], decision: Sequence[Mapping[str, Any]]) -> None:
         """Note durably what is to be published: from here on a run goes forward."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
+from polars._typing import PolarsDataType
 
 from assay.errors import ConfigurationError
 from assay.pipeline.context import Context
@@ -36,9 +37,9 @@ class Explode:
         dtype = schema[self.column]
         if not isinstance(dtype, pl.List):
             raise ConfigurationError(f"{self.column} is {dtype}, not a list", where=f"step {self.name}")
-        rest: dict[str, pl.DataType | pl.DataTypeClass] = {n: kind for n, kind in schema.items() if n != self.column}
+        rest: dict[str, PolarsDataType] = {name: kind for name, kind in schema.items() if name != self.column}
         inner = dtype.inner
-        fields: dict[str, pl.DataType | pl.DataTypeClass]
+        fields: dict[str, PolarsDataType]
         if isinstance(inner, pl.Struct):
             fields = {f"{self.prefix}{f.name}": f.dtype for f in inner.fields}
         else:

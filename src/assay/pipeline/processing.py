@@ -1,0 +1,138 @@
+"""From the source to the rows that reach the end, through all steps, with every record accounted for."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from assay.errors import ConfigurationError
+from assay.pipeline.context import IDENTITY
+from assay.pipeline.documents import document_column
+from assay.pipeline.feed import Feed
+from assay.pipeline.plan import Plan
+from assay.pipeline.rejecting import RejectLog
+from assay.pipeline.spool import Spool
+from assay.pipeline.steps import REJECTED, Outcome, RowStep, WholeStep
+from assay.runs import Ledger
+
+
+class Processing:
+    """Reads a feed and runs the steps.
+
+    Steps that work on any part of the rows run batch by batch; before one that must see all, the rows are spooled.
+
+    Attributes:
+        seconds: Time by stage.
+        bytes: Bytes read so far.
+    """
+
+    def __init__(
+        self, plan: Plan, feed: Feed, ledger: Ledger, rejects: RejectLog, staging: Path, report: Callable[[str], None]
+    ) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.bytes = 0
+        self._plan = plan
+        self._feed = feed
+        self._ledger = ledger
+        self._rejects = rejects
+        self._staging = staging
+        self._report = report
+        self._fans_out = False
+
+    def run(self) -> Spool:
+        """Run all steps."""
+        frames = self._read()
+        schema = self._plan.input_schema
+        for index, step in enumerate(self._plan.steps):
+            if isinstance(step, WholeStep):
+                frames = self._whole(step, schema, frames, self._staging / f"step-{index}")
+            elif isinstance(step, RowStep):
+                frames = self._each(step, frames)
+            schema = step.schema
+        rows = Spool(self._staging / "rows", schema)
+        rows.write(frames)
+        return rows
+
+    def records(self, rows: pl.DataFrame) -> int:
+        """How many records the rows belong to."""
+        if not self._fans_out or not rows.height:
+            return rows.height
+        return int(rows.select(pl.struct(IDENTITY).n_unique()).item())
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        columns = self._plan.input_schema.names()
+        formats = self._feed.formats()
+        document = self._plan.pipeline.source.reject_with
+        begun = time.perf_counter()
+        for batch in self._feed.batches(self._on_bytes):
+            self._ledger.files[batch.file.name] = batch.file
+            self._rejects.early(batch.rejects, formats)
+            frame = batch.frame if document is None else batch.frame.with_columns(document_column(document))
+            self._note_seconds("read and validate", begun)
+            self._report("validate")
+            yield frame.select(columns)
+            begun = time.perf_counter()
+        self._note_seconds("read and validate", begun)
+
+    def _each(self, step: RowStep, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            if not frame.height:
+                continue
+            begun = time.perf_counter()
+            before = self.records(frame)
+            outcome = step.apply(frame)
+            if step.fans_out and not self._fans_out:
+                self._fans_out = _count(outcome.rows.lazy().select(IDENTITY).unique()) != outcome.rows.height
+            rows, rejected = self._without_rejected(outcome)
+            self._ledger.filtered[step.name] += before - self.records(rows) - rejected
+            self._note_seconds(step.name, begun)
+            yield rows
+
+    def _without_rejected(self, outcome: Outcome) -> tuple[pl.DataFrame, int]:
+        """Note what a step rejected; all rows of such a record go."""
+        rows, rejected = outcome.rows, outcome.rejected
+        if rejected is None or not rejected.height:
+            return rows, 0
+        self._rejects.late(rejected)
+        if self._fans_out:
+            rows = rows.join(rejected, on=IDENTITY, how="anti", maintain_order="left")
+        return rows, rejected.height
+
+    def _whole(
+        self, step: WholeStep, schema: pl.Schema, frames: Iterator[pl.DataFrame], folder: Path
+    ) -> Iterator[pl.DataFrame]:
+        spool = Spool(folder, schema)
+        spool.write(frames)
+        begun = time.perf_counter()
+        came = spool.scan().select(IDENTITY).unique()
+        outcome = step.apply_whole(spool.scan())
+        made = Spool(folder / "made", step.schema)
+        made.write(outcome.rows.collect_batches(maintain_order=True))
+        left = made.scan().select(IDENTITY)
+        strangers = _count(left.unique().join(came, on=IDENTITY, how="anti"))
+        if strangers:
+            raise ConfigurationError(
+                f"makes rows of {strangers} records that did not come in; a row keeps _source and _record",
+                where=f"step {step.name}",
+            )
+        stayed = _count(left.unique())
+        rejected = pl.DataFrame(schema=REJECTED) if outcome.rejected is None else outcome.rejected
+        self._rejects.late(rejected)
+        self._fans_out = self._fans_out or _count(left) != stayed
+        self._ledger.filtered[step.name] += _count(came) - stayed - rejected.height
+        self._note_seconds(step.name, begun)
+        yield from made
+
+    def _on_bytes(self, count: int) -> None:
+        self.bytes += count
+
+    def _note_seconds(self, stage: str, begun: float) -> None:
+        self.seconds[stage] += time.perf_counter() - begun
+
+
+def _count(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())

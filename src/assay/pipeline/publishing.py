@@ -1,0 +1,85 @@
+"""The outputs of one run: opened and checked, staged, and published by the decision."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from assay.pipeline.outputs import OpenOutput
+from assay.pipeline.plan import Plan
+from assay.sinks import OpenSink, Staged, publish
+
+
+class Publication:
+    """All outputs of a run.
+
+    Args:
+        plan: The plan.
+        output: A folder that takes every file output, or None.
+        staging: The run's staging folder.
+        amends: Whether the run adds to what another has published (a replay).
+
+    Raises:
+        SinkError: an output cannot take these columns.
+    """
+
+    def __init__(self, plan: Plan, *, output: Path | None, root: Path, staging: Path, amends: bool) -> None:
+        self.rows: Counter[str] = Counter()
+        self._amends = amends
+        self._outputs = plan.outputs
+        self._targets: dict[str, OpenSink] = {}
+        for name, definition in plan.pipeline.outputs.items():
+            sink = definition.to.under(output.resolve()) if output else definition.to
+            target = sink.open(root, staging / name, name, default=f"{plan.pipeline.name}.db")
+            target.check(plan.outputs[name].schema)
+            self._targets[name] = target
+
+    def take(self, rows: pl.DataFrame) -> None:
+        """Give some rows to every output."""
+        for name, output in self._outputs.items():
+            self._stage(name, output, output.take(rows))
+
+    def prepare(self) -> list[Staged]:
+        """Finish staging, durably; what this gives is all that publishing needs."""
+        staged = []
+        for name, output in self._outputs.items():
+            self._stage(name, output, output.rest())
+            staged.append(self._targets[name].prepare(self._mode(name, output)))
+        return staged
+
+    def _stage(self, name: str, output: OpenOutput, frame: pl.DataFrame | None) -> None:
+        if frame is None:
+            return
+        target = self._targets[name]
+        if output.grouped and (target.mode == "merge" or (self._amends and target.mode == "replace")):
+            stored = target.read()
+            if stored is not None:
+                frame = output.amend(stored.collect(), frame)
+        self.rows[name] += frame.height
+        target.stage(frame)
+
+    def _mode(self, name: str, output: OpenOutput) -> str:
+        """How an output is published: merged groups replace, and a replay adds rows to what its run has replaced."""
+        mode = self._targets[name].mode
+        if mode == "merge":
+            return "replace"
+        return "append" if self._amends and mode == "replace" and not output.grouped else mode
+
+
+def publish_all(run: str, decision: Iterable[Staged]) -> None:
+    """Publish what a run has decided; what carries the run's token already is passed over.
+
+    Raises:
+        SinkError: an output cannot be written; the run can be resumed.
+    """
+    for staged in decision:
+        publish(staged, run)
+
+
+def outputs_of(decision: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is told of the outputs: rows, mode and target by name."""
+    return {one["output"]: {"rows": one["rows"], "mode": one["mode"], "target": one["target"]} for one in decision}

@@ -1,0 +1,152 @@
+"""The rejects of a run: kept with their bytes, and the documents that go with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from assay.pipeline.context import DOCUMENT, IDENTITY
+from assay.pipeline.documents import DocumentFinder
+from assay.pipeline.feed import Feed
+from assay.pipeline.plan import Plan
+from assay.pipeline.steps import REJECTED
+from assay.reading import ProcessorFactory
+from assay.records import REJECTS, worded
+from assay.runs import Ledger, Run, RunStore
+
+
+class RejectLog:
+    """Takes the rejects of a run as they come, and puts them into the run store.
+
+    Rejects of reading come with their bytes. A step knows only the identity of the rows that it rejects: their bytes
+    are read again from the source at the end, so that the good rows need not carry theirs along.
+
+    Attributes:
+        reasons: Records by the type of their first error.
+        documents: Rejected documents, and which record is to blame.
+        unknown_documents: Rejected records that do not say to which document they belong.
+    """
+
+    def __init__(self, plan: Plan, store: RunStore, run: str, ledger: Ledger, replayed: Run | None) -> None:
+        self.reasons: Counter[str] = Counter()
+        self.documents: dict[str, str] = {}
+        self.unknown_documents = 0
+        self._store = store
+        self._run = run
+        self._ledger = ledger
+        self._replayed = replayed
+        self._number = 1
+        self._late: list[pl.DataFrame] = []
+        self._again: set[tuple[str, int]] = set()
+        source = plan.pipeline.source
+        self._column = source.reject_with
+        self._finder = DocumentFinder(source.model, source.reject_with) if source.reject_with else None
+
+    def early(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
+        """Keep what reading and validation have rejected, of one source."""
+        if not rejects.height:
+            return
+        self._note_documents(
+            formats[rejects["source"][0]],
+            [(row["source"], row["record"], row["errors"], row["raw"]) for row in rejects.iter_rows(named=True)],
+        )
+        self._keep(rejects, formats)
+
+    def late(self, rejected: pl.DataFrame) -> None:
+        """Note what a step has rejected (`REJECTED`)."""
+        self._late.append(rejected)
+
+    def rejected_late(self, feed: Feed) -> pl.DataFrame:
+        """What the steps have rejected; from here on their documents are known, too."""
+        late = pl.concat([pl.DataFrame(schema=REJECTED), *self._late])
+        if self._finder:
+            for (source,), group in late.group_by("_source", maintain_order=True):
+                errors = dict(group.select("_record", "errors").iter_rows())
+                raws = (
+                    (source, raw.record, errors[raw.record], raw.data)
+                    for raw in feed.raw_records(str(source))
+                    if raw.record in errors
+                )
+                self._note_documents(feed.formats()[str(source)], list(raws))
+        return late
+
+    def with_document(self, siblings: pl.DataFrame) -> pl.DataFrame:
+        """The rejects of records that pass themselves and go with their document."""
+        rows = [
+            (
+                source,
+                record,
+                "document",
+                [
+                    worded(
+                        (self._column or "",),
+                        "document_rejected",
+                        f"Its document is rejected: {self.documents[document]}",
+                        document,
+                    )
+                ],
+            )
+            for source, record, document in siblings.select(*IDENTITY, DOCUMENT)
+            .unique(IDENTITY, maintain_order=True)
+            .iter_rows()
+        ]
+        return pl.DataFrame(rows, schema=REJECTED, orient="row")
+
+    def settle(self, late: pl.DataFrame, feed: Feed) -> None:
+        """Find the bytes of what was rejected after reading, and keep them."""
+        late = late.unique(IDENTITY, keep="first", maintain_order=True)
+        for (source,), group in late.group_by("_source", maintain_order=True):
+            wanted = {record: (stage, errors) for _, record, stage, errors in group.iter_rows()}
+            rows = []
+            for raw in feed.raw_records(str(source)):
+                if raw.record in wanted:
+                    stage, errors = wanted.pop(raw.record)
+                    rows.append((source, raw.record, raw.line, raw.offset, stage, errors, raw.data))
+                    if not wanted:
+                        break
+            self._keep(pl.DataFrame(rows, schema=REJECTS, orient="row"), feed.formats())
+
+    def passed(self) -> list[int]:
+        """Numbers of the dead letters that a replay did not reject again."""
+        if self._replayed is None:
+            return []
+        letters = self._store.dead_letters(self._replayed.id, state="open")
+        return [letter.number for letter in letters if (letter.source, letter.record) not in self._again]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the ledger of the run."""
+        made: dict[str, Any] = {"reasons": dict(self.reasons.most_common())}
+        if self._replayed is not None:
+            made["replayed"] = self.passed()
+        if self.unknown_documents:
+            made["unknown_documents"] = self.unknown_documents
+        return made
+
+    def _keep(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
+        self._ledger.rejected.update(rejects["stage"].to_list())
+        self.reasons.update(errors[0]["type"] for errors in rejects["errors"].to_list())
+        if self._replayed is None:
+            self._store.add_rejects(self._run, rejects, formats, self._number)
+        else:
+            # The dead letters of a replay are in the store already.
+            self._again.update(rejects.select("source", "record").iter_rows())
+        self._number += rejects.height
+
+    def _note_documents(self, fmt: str, rejects: list[tuple[Any, ...]]) -> None:
+        if self._finder is None:
+            return
+        found = self._finder.find((raw for *_, raw in rejects), ProcessorFactory.create(fmt))
+        for (source, record, errors, _), document in zip(rejects, found, strict=True):
+            if document is None:
+                self.unknown_documents += 1
+            else:
+                self.documents.setdefault(document, _blame(source, record, errors))
+
+
+def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:
+    first = errors[0]
+    field = f"{first['loc']}: " if first["loc"] else ""
+    return f"{source} record {record}: {field}{first['type']}"
