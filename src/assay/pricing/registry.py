@@ -1,0 +1,56 @@
+"""Strategies by name: from this package, by decorator, or by an entry point `assay.strategies`."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from assay.errors import ConfigurationError, DuplicateError, UnknownNameError
+from assay.pricing.step import Step
+
+ENTRY_POINTS = "assay.strategies"
+
+S = TypeVar("S", bound=type[Step])
+
+_strategies: dict[str, type[Step]] = {}
+
+
+def register(strategy: S) -> S:
+    """Make a strategy known to price books under its `kind` (a class decorator).
+
+    Defining the same class again, as a notebook cell that runs twice does, replaces it.
+
+    Raises:
+        ConfigurationError: The class is no Step, or its `kind` has no default.
+        DuplicateError: Another strategy has this kind.
+    """
+    if not (isinstance(strategy, type) and issubclass(strategy, Step)):
+        raise ConfigurationError(f"{strategy!r} is not a Step")
+    model: type[Step] = strategy
+    kind = model.model_fields["kind"].default
+    if not isinstance(kind, str) or not kind:
+        raise ConfigurationError(f'{strategy.__name__} needs a kind: kind: Literal["name"] = "name"')
+    known = _strategies.get(kind)
+    if known is not None and (known.__module__, known.__qualname__) != (strategy.__module__, strategy.__qualname__):
+        raise DuplicateError("pricing strategy", kind)
+    _strategies[kind] = strategy
+    return strategy
+
+
+def strategy_kinds() -> list[str]:
+    """All known kinds."""
+    return sorted({*_strategies, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def strategy(kind: str) -> type[Step]:
+    """The strategy of that kind.
+
+    Raises:
+        UnknownNameError: There is none; the message lists the known ones and the nearest.
+    """
+    if kind not in _strategies:
+        for point in entry_points(group=ENTRY_POINTS, name=kind):
+            register(point.load())
+    if kind not in _strategies:
+        raise UnknownNameError("pricing strategy", kind, strategy_kinds())
+    return _strategies[kind]
