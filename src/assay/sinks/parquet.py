@@ -1,0 +1,381 @@
+"""A folder of Parquet files that is replaced in one step: the path is a link to one version of it.
+
+    out/lines -> .lines.versions/000002-run2
+    out/.lines.versions/000001-run1/part-00000-5e1d0f3a.parquet      kept: a reader may be in it
+    out/.lines.versions/000001-run1.json
+    out/.lines.versions/000002-run2/part-00000-5e1d0f3a.parquet      the same file (a hard link) after an append
+    out/.lines.versions/000002-run2/part-00001-93c80b12.parquet
+    out/.lines.versions/000002-run2.json                             what was published before, and by which runs
+
+A version is built beside the one that is published and becomes visible when the link is swapped. Its JSON carries the
+list of all runs that have published here, so data and token become visible in the same instant.
+
+The name of a part says what is in it (the beginning of its SHA-256). A reader that has listed one version's parts and
+opens them through the link after a swap therefore finds the same rows or no file, never other rows under a known name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from assay.errors import ConfigurationError, SinkError
+from assay.sinks.durable import link_file, make_folder, point, remove_folder, sync_folder, write_file, writing_to
+from assay.sinks.protocol import Mode, Staged, check_key, check_same_columns, declared
+from assay.sinks.registry import SinkFactory
+from assay.sinks.staging import (
+    PART_ROWS,
+    StagedFile,
+    Staging,
+    check_unique,
+    encoded,
+    scan,
+    verified,
+)
+
+_WAIT_SECONDS: Final = 60.0
+_PART: Final = re.compile(r"part-(\d+)-[0-9a-f]+\.parquet")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@SinkFactory.register
+@dataclass(frozen=True)
+class Parquet:
+    """A folder of Parquet files, zstd, replaced atomically; `pl.scan_parquet("out/lines/*.parquet")` reads it.
+
+    Attributes:
+        path: The folder, relative to the project's root or absolute. It is a link to the published version; Assay
+            never touches a folder or file there that it did not make.
+        mode: append, replace, upsert or merge.
+        key: Columns that tell rows apart; upsert needs it. No floats, no nested columns, no nulls.
+        part_rows: Rows a file.
+    """
+
+    path: str | Path
+    mode: Mode = "replace"
+    key: tuple[str, ...] | None = None
+    part_rows: int = PART_ROWS
+    kind: ClassVar[str] = "parquet"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", declared("Parquet", self.mode, self.key))
+        if "\x00" in str(self.path) or not Path(self.path).name:
+            raise ConfigurationError(f"{str(self.path)!r} names no folder", where="Parquet")
+        if self.part_rows < 1:
+            raise ConfigurationError(f"part_rows must be at least 1, not {self.part_rows}", where="Parquet")
+
+    def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenParquet:
+        """Make it ready for one run."""
+        return OpenParquet(self, _absolute(root / self.path), staging, name)
+
+    def under(self, folder: Path) -> Parquet:
+        """The same folder name in `folder`."""
+        return replace(self, path=folder / Path(self.path).name)
+
+    @classmethod
+    def publish(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Build the next version and swap the link; False if this run has published it before.
+
+        Raises:
+            SinkError: something else stands at the path, a staged file is damaged, or another run has published since
+                this one read what was there.
+        """
+        output = staged["output"]
+        versions = Versions(Path(staged["target"]), output)
+        with writing_to(staged["target"], output):
+            make_folder(versions.folder)
+        with versions.lock(), writing_to(staged["target"], output):
+            current = versions.current()
+            if current is not None and [run_id, output] in current.published:
+                return False
+            if staged["read"] and (current.name if current else None) != staged["base"]:
+                raise SinkError("another run has published since this one read what was there: run again", sink=output)
+            files = verified(staged)
+            versions.publish(_plan(staged, files, current), run_id)
+            return True
+
+
+class OpenParquet:
+    """A Parquet folder in a run."""
+
+    def __init__(self, sink: Parquet, path: Path, staging: Path, output: str) -> None:
+        self._sink, self._path, self._output = sink, path, output
+        self._staging = Staging(staging, output, "parquet", sink.part_rows)
+        self._versions = Versions(path, output)
+        self._read = False
+        self._base: str | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """As declared."""
+        return self._sink.mode
+
+    @property
+    def location(self) -> str:
+        """The absolute path."""
+        return str(self._path)
+
+    def check(self, schema: pl.Schema) -> None:
+        """Take the schema; see `OpenSink.check`."""
+        for name, dtype in schema.items():
+            _check_storable(name, dtype, self._output)
+        if not schema:
+            raise SinkError("there is no column to write", sink=self._output)
+        check_key(schema, self._sink.key, self._output)
+        self._check_fits(schema, self.mode)
+        self._staging.expect(schema)
+
+    def stage(self, frame: pl.DataFrame) -> None:
+        """Write some rows; see `OpenSink.stage`."""
+        self._staging.add(frame)
+
+    def prepare(self, mode: Mode | None = None) -> Staged:
+        """Make it durable; see `OpenSink.prepare`."""
+        mode = mode or self.mode
+        declared("Parquet", mode, self._sink.key)
+        schema = self._staging.schema
+        self._check_fits(schema, mode)
+        files = self._staging.seal()
+        check_unique(scan(files, "parquet"), self._staging.rows, self._sink.key, self._output)
+        return {
+            "sink": self._sink.kind,
+            "output": self._output,
+            "target": str(self._path),
+            "mode": mode,
+            "key": list(self._sink.key) if self._sink.key else None,
+            "rows": self._staging.rows,
+            "folder": str(self._staging.folder),
+            "files": [file.as_json() for file in files],
+            "part_rows": self._sink.part_rows,
+            "read": self._read,
+            "base": self._base,
+        }
+
+    def read(self) -> pl.LazyFrame | None:
+        """The version that is published now; it stays readable until two further ones were published."""
+        current = self._versions.current()
+        self._read, self._base = True, current.name if current else None
+        return scan(current.parts, "parquet") if current else None
+
+    def _check_fits(self, schema: pl.Schema, mode: Mode) -> None:
+        current = self._versions.current()
+        if current is not None and mode in ("append", "upsert"):
+            check_same_columns(scan(current.parts, "parquet").collect_schema(), schema, self._output, ordered=True)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the folder.
+
+    Attributes:
+        name: Number and run.
+        parts: Its files, in the order of their rows.
+        previous: The version before.
+        published: All (run, output) that have published here, this one last.
+    """
+
+    name: str
+    parts: tuple[Path, ...]
+    previous: str | None
+    published: list[list[str]]
+
+    @property
+    def number(self) -> int:
+        """Counts the versions, from 1."""
+        return int(self.name.partition("-")[0])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the next version is made of: old parts, without the rows whose keys come anew, and new parts."""
+
+    kept: Sequence[Path]
+    new: Sequence[StagedFile]
+    replaced: pl.LazyFrame | None
+    key: tuple[str, ...]
+    current: Version | None
+
+
+class Versions:
+    """The versions of one folder."""
+
+    def __init__(self, path: Path, output: str) -> None:
+        self.path, self._output = path, output
+        self.folder = path.parent / f".{path.name}.versions"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One publisher at a time; the lock goes with its process.
+
+        Raises:
+            SinkError: another process publishes here, and takes longer than a minute.
+        """
+        lock = FileLock(self.folder / "lock", timeout=_WAIT_SECONDS)
+        try:
+            with lock:
+                yield
+        except Timeout:
+            raise SinkError(
+                f"another process has been publishing to {self.path} for {_WAIT_SECONDS:.0f} s", sink=self._output
+            ) from None
+
+    def current(self) -> Version | None:
+        """The version that is published, None if there is none.
+
+        Raises:
+            SinkError: what stands at the path is not ours, or is broken.
+        """
+        link: str | None = None
+        while (found := self._link()) is not None:
+            try:
+                content = json.loads(self._manifest(found).read_bytes())
+            except FileNotFoundError:
+                # A version goes when the second one after it is published: look whether that has happened.
+                if found != link:
+                    link = found
+                    continue
+                raise SinkError(
+                    f"{self.path} points to version {found}, which is gone: remove the link to begin anew",
+                    sink=self._output,
+                ) from None
+            parts = tuple(self.folder / found / part for part in content["parts"])
+            return Version(found, parts, content["previous"], content["published"])
+        return None
+
+    def _link(self) -> str | None:
+        try:
+            link = self.path.readlink()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            kind = "folder" if self.path.is_dir() else "file"
+            raise SinkError(
+                f"{self.path} is a {kind} that Assay did not make: move it away, or write elsewhere",
+                sink=self._output,
+            ) from None
+        if link.parent != Path(self.folder.name):
+            raise SinkError(
+                f"{self.path} is a link to {link} that Assay did not make: move it away, or write elsewhere",
+                sink=self._output,
+            )
+        return link.name
+
+    def publish(self, plan: _Plan, run_id: str) -> None:
+        """Build the next version and swap the link; begins anew where an earlier attempt was cut short."""
+        current = plan.current
+        number = current.number + 1 if current else 1
+        name = f"{number:06d}-{_UNSAFE.sub('_', run_id)[:100]}"
+        folder = self.folder / name
+        remove_folder(folder)
+        make_folder(folder)
+        content = {
+            "previous": current.name if current else None,
+            "published": [*(current.published if current else []), [run_id, self._output]],
+            "parts": _build(plan, folder),
+        }
+        sync_folder(folder)
+        write_file(self._manifest(name), json.dumps(content).encode())
+        sync_folder(self.folder)
+        point(self.path, f"{self.folder.name}/{name}", through=self.folder / "next")
+        self._forget(keep={name, current.name if current else name})
+
+    def _manifest(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _forget(self, keep: set[str]) -> None:
+        """Remove versions that nobody can be reading, and what was left of attempts that were cut short."""
+        for entry in sorted(self.folder.iterdir()):
+            if entry.is_dir() and entry.name not in keep:
+                remove_folder(entry)
+                self._manifest(entry.name).unlink(missing_ok=True)
+
+
+def _plan(staged: Mapping[str, Any], files: Sequence[StagedFile], current: Version | None) -> _Plan:
+    mode = staged["mode"]
+    old = current.parts if current is not None and mode in ("append", "upsert") else ()
+    key = tuple(staged["key"] or ())
+    if old:
+        stored, schema = (scan(parts, "parquet").collect_schema() for parts in (old, files))
+        check_same_columns(stored, schema, staged["output"], ordered=True)
+    # Rows of the run are needed for themselves only where they have come; an empty part only gives a schema.
+    new = [file for file in files if file.rows or not old]
+    replaced = scan(files, "parquet").select(key) if mode == "upsert" and old else None
+    return _Plan(old, new, replaced, key, current)
+
+
+def _build(plan: _Plan, folder: Path) -> list[str]:
+    """Fill a new version's folder; gives the names of its parts in order."""
+    parts: list[str] = []
+    for old in plan.kept:
+        rest = _without(old, plan)
+        if rest is None:
+            link_file(old, folder / old.name)
+            parts.append(old.name)
+        elif rest.height:
+            content = encoded(rest, "parquet")
+            parts.append(_name(_number(old.name), hashlib.sha256(content).hexdigest()))
+            write_file(folder / parts[-1], content)
+    number = max((_number(old.name) for old in plan.kept), default=-1) + 1
+    for file in plan.new:
+        parts.append(_name(number, file.sha256))
+        link_file(Path(file.path), folder / parts[-1])
+        number += 1
+    return parts
+
+
+def _without(old: Path, plan: _Plan) -> pl.DataFrame | None:
+    """The rows of an old part whose key does not come anew; None if that is all of them."""
+    if plan.replaced is None:
+        return None
+    frame = pl.read_parquet(old, glob=False, hive_partitioning=False)
+    # The keys of the run may be many, those of one part are not: they are what a join keeps in memory.
+    keys = frame.select(plan.key)
+    again = plan.replaced.join(keys.lazy(), on=plan.key, how="semi").collect(engine="streaming")
+    rest = frame.join(again, on=plan.key, how="anti", maintain_order="left")
+    return None if rest.height == frame.height else rest
+
+
+def _name(number: int, sha256: str) -> str:
+    return f"part-{number:05d}-{sha256[:8]}.parquet"
+
+
+def _number(name: str) -> int:
+    found = _PART.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name} is not the name of a part")
+    return int(found[1])
+
+
+def _check_storable(name: str, dtype: pl.DataType, output: str) -> None:
+    inner: Iterable[pl.DataType] = ()
+    match dtype:
+        case pl.Struct():
+            if not dtype.fields:
+                raise SinkError(f'column "{name}" has a struct without fields, which Parquet cannot store', sink=output)
+            inner = [_instance(field.dtype) for field in dtype.fields]
+        case pl.List() | pl.Array():
+            inner = [_instance(dtype.inner)]
+        case pl.Object() | pl.Unknown() | pl.Int128() | pl.UInt128():
+            raise SinkError(f'column "{name}" is {dtype}, which Parquet cannot store: cast it', sink=output)
+    for one in inner:
+        _check_storable(name, one, output)
+
+
+def _absolute(path: Path) -> Path:
+    # Not Path.resolve(): the path is a link, and it is the link that is meant.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made

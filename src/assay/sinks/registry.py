@@ -1,0 +1,85 @@
+"""Sinks by name: those given here, those of other packages, those registered in code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+from assay.errors import ConfigurationError, UnknownNameError
+from assay.sinks.durable import remove_folder
+from assay.sinks.protocol import Sink
+
+ENTRY_POINTS: Final = "assay.sinks"
+
+SinkClass = TypeVar("SinkClass", bound=type[Sink])
+
+
+class SinkFactory:
+    """Sinks by name.
+
+    A package of its own registers its sinks by an entry point of the group `assay.sinks`; in code:
+
+        @SinkFactory.register
+        @dataclass(frozen=True)
+        class Kafka: kind = "kafka"; ...
+    """
+
+    _registered: ClassVar[dict[str, type[Sink]]] = {}
+
+    @classmethod
+    def register(cls, sink: SinkClass) -> SinkClass:
+        """Register a sink under its `kind`; a class decorator.
+
+        Raises:
+            ConfigurationError: another sink has this name.
+        """
+        known = cls._registered.setdefault(sink.kind, sink)
+        if (known.__module__, known.__qualname__) != (sink.__module__, sink.__qualname__):
+            raise ConfigurationError(f'there is a sink "{sink.kind}" already: {known.__module__}.{known.__qualname__}')
+        cls._registered[sink.kind] = sink
+        return sink
+
+    @classmethod
+    def get(cls, kind: str) -> type[Sink]:
+        """The sink of a name.
+
+        Raises:
+            UnknownNameError: none has it; lists those that are known.
+        """
+        if kind not in cls._registered:
+            for point in entry_points(group=ENTRY_POINTS, name=kind):
+                cls.register(point.load())
+        if kind not in cls._registered:
+            raise UnknownNameError("sink", kind, cls.known())
+        return cls._registered[kind]
+
+    @classmethod
+    def known(cls) -> list[str]:
+        """All names, sorted."""
+        return sorted({*cls._registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def publish(staged: Mapping[str, Any], run_id: str) -> bool:
+    """Make visible what a sink has prepared; see `Sink.publish`.
+
+    Needs nothing but the JSON that `prepare` gave, so it can be called after a crash, by another process, again.
+
+    Returns:
+        True if it became visible now, False if this run had published it before.
+
+    Raises:
+        UnknownNameError: the sink is not installed.
+        SinkError: see `Sink.publish`.
+    """
+    return SinkFactory.get(staged["sink"]).publish(staged, run_id)
+
+
+def discard(staged: Mapping[str, Any] | Path) -> None:
+    """Remove what was staged; what is published stays.
+
+    Args:
+        staged: What `prepare` gave, or the staging folder where a run died before that.
+    """
+    remove_folder(staged if isinstance(staged, Path) else Path(staged["folder"]))
