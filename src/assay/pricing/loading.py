@@ -53,7 +53,15 @@ def worded(error: ValidationError, models: Iterable[type[BaseModel]], where: str
 
 
 def _messages(errors: Iterable[ErrorDetails], fields: Iterable[str]) -> Iterator[tuple[str, str]]:
+    errors = list(errors)
+    meant = {
+        (*error["loc"][:-1], near): error["loc"]
+        for error in errors
+        if error["type"] == "extra_forbidden" and (near := nearest(str(error["loc"][-1]), fields))
+    }
     for error in errors:
+        if error["type"] == "missing" and error["loc"] in meant:
+            continue  # it is there, misspelt
         key = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             near = nearest(str(error["loc"][-1]), fields)

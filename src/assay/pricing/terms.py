@@ -10,7 +10,7 @@ from assay.errors import UnknownNameError
 from assay.money import Rounding, minor_units
 from assay.pricing.rates import Rates
 
-BookRounding = Rounding | Literal["none"]
+BookRounding = Literal[Rounding, "none"]
 """A rounding by name, or "none": amounts stay exact, and one that needs more than ten places is an error."""
 
 UNROUNDED_PLACES = 10

@@ -28,7 +28,7 @@ def _taken(value: object) -> Decimal | Column:
         name = value.get("column")
         if len(value) == 1 and isinstance(name, str) and name:
             return Column(column=name)
-        raise PydanticCustomError("value_column", 'write a decimal as a string, or {{"column": "name of an input"}}')
+        raise PydanticCustomError("value_column", 'write a decimal as a string, or {"column": "name of an input"}')
     try:
         return exact_decimal(value)
     except ConfigurationError as error:

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import ValidationError
+
+from assay.errors import ConfigurationError, DuplicateError, UnknownNameError
+from assay.pricing import (
+    BatchRating,
+    PerUnit,
+    PriceBook,
+    Rating,
+    Step,
+    Wording,
+    register,
+    registry,
+    strategy,
+    strategy_kinds,
+)
+from assay.pricing.registry import _strategies
+
+TOML = """
+name = "orders"
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "per_unit"
+unit_price = {column = "list_price"}
+
+[[steps]]
+kind = "percent_off"
+percent = "7.50"
+
+[[steps]]
+kind = "percent_off"
+percent = 5
+rounding = "half_even"
+
+[[steps]]
+kind = "convert"
+to = "EUR"
+rates = {USD = "1.10", JPY = "160"}
+direction = "divide"
+
+[[steps]]
+kind = "tax"
+id = "vat"
+rate = "19"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "book.toml"
+
+
+def test_a_book_loads_from_toml_and_its_dump_loads_to_the_same(path: Path, tmp_path: Path) -> None:
+    path.write_text(TOML, encoding="utf-8")
+    book = PriceBook.load(path)
+    assert [step.id for step in book.steps] == ["per_unit", "percent_off", "percent_off/2", "convert", "vat"]
+    dumped = tmp_path / "book.json"
+    dumped.write_text(book.dump(), encoding="utf-8")
+    again = PriceBook.load(dumped)
+    assert again == book
+    assert again.dump() == book.dump()
+    assert again.fingerprint == book.fingerprint
+    assert pickle.loads(pickle.dumps(book)) == book
+
+
+def test_the_fingerprint_is_of_what_is_said_not_of_how(path: Path) -> None:
+    path.write_text(TOML, encoding="utf-8")
+    book = PriceBook.load(path)
+    path.write_text(TOML.replace('"7.50"', '"7.5"').replace("percent = 5\n", 'percent = "5.0"\n'), encoding="utf-8")
+    assert PriceBook.load(path).fingerprint == book.fingerprint
+    path.write_text(TOML.replace('"7.50"', '"7.51"'), encoding="utf-8")
+    assert PriceBook.load(path).fingerprint != book.fingerprint
+    assert len(book.fingerprint) == 64
+
+
+def loaded(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        PriceBook.load(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "words"),
+    [
+        ('"7.50"', '"7,5"', "steps.1.percent", '"7,5" is not a decimal; write "7.5"'),
+        ('"7.50"', "7.5", "steps.1.percent", "7.5 is a float"),
+        ('"7.50"', '"107"', "steps.1.percent", "107 is outside 0 to 100"),
+        ('"7.50"', "true", "steps.1.percent", "True is a bool"),
+        ('"7.50"', '{colum = "x"}', "steps.1.percent", 'or {"column": "name of an input"}'),
+        ('percent = "7.50"', 'pecent = "7.50"', "steps.1.pecent", "no such key; did you mean percent?"),
+        ('rounding = "half_up"\n', 'rounding = "half_upp"\n', "rounding", "half_up"),
+        ('name = "orders"', 'nmae = "orders"', "nmae", "no such key; did you mean name?"),
+        ('currency = "EUR"', 'currency = "EUX"', "currency", 'did you mean "EUR"'),
+        ('to = "EUR"', 'to = "XAU"', "steps.3.to", "no minor unit"),
+        ('"1.10"', "1.10", "steps.3.rates", "rate of USD: 1.1 is a float"),
+        ("USD", "USDD", "steps.3.rates", 'no currency "USDD"'),
+        ('"percent_off"\npercent = 5', '"percent_of"\npercent = 5', "steps.2", 'no pricing strategy "percent_of"'),
+        (
+            '"percent_off"\npercent = 5',
+            '"percent_of"\npercent = 5',
+            "steps.2",
+            'Did you mean "percent_off"? Known: convert',
+        ),
+        ('kind = "tax"\n', "", "steps.4", "say the kind of step: convert, per_unit, percent_off, tax"),
+        ('id = "vat"', 'id = "per_unit"', "", ""),
+        ('rate = "19"', 'rate = "-19"', "steps.4.rate", "-19 is below 0"),
+        ('kind = "per_unit"\n', 'kind = "per_unit"\nid = "vat"\n', "steps", "two steps have the id 'vat'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(path: Path, old: str, new: str, place: str, words: str) -> None:
+    assert old in TOML
+    if not words:
+        path.write_text(TOML.replace(old, new, 1), encoding="utf-8")
+        assert PriceBook.load(path).steps[0].id == "per_unit/2"
+        return
+    message = loaded(path, TOML.replace(old, new, 1))
+    assert message.startswith(f"{path}: {place}: "), message
+    assert words in message
+
+
+def test_all_errors_come_at_once(path: Path) -> None:
+    text = TOML.replace('"7.50"', '"7,5"').replace('"EUR"', '"EUX"', 1).replace('rate = "19"', 'rat = "19"')
+    message = loaded(path, text)
+    assert message.startswith(f"{path}: 3 errors")
+    for key in ("currency: no currency", "steps.1.percent: ", "steps.4.rat: no such key; did you mean rate?"):
+        assert f"\n  {key}" in message
+
+
+def test_a_syntax_error_has_its_line(path: Path) -> None:
+    assert loaded(path, 'currency = "EUR"\nrounding = \n').startswith(f"{path}:2: TOML: ")
+    json_path = path.with_suffix(".json")
+    assert loaded(json_path, '{\n"currency": "EUR",,\n}').startswith(f"{json_path}:2: JSON: ")
+
+
+def test_files_that_are_no_books(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"book.toml: cannot be read: No such file"):
+        PriceBook.load(path)
+    with pytest.raises(ConfigurationError, match=r'a .toml or .json file, not ".yaml"'):
+        PriceBook.load(path.with_suffix(".yaml"))
+    path.write_bytes(b'name = "\xff"')
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        PriceBook.load(path)
+    json_path = path.with_suffix(".json")
+    assert "stands there twice" in loaded(json_path, '{"currency": "EUR", "currency": "USD"}')
+    assert "float" in loaded(
+        json_path,
+        '{"currency": "EUR", "rounding": "up", "steps": [{"kind": "per_unit", "unit_price": 0.5}]}',
+    )
+    assert loaded(json_path, "[]").startswith(f"{json_path}: ")
+
+
+def test_a_book_has_steps_and_converts_once() -> None:
+    with pytest.raises(ValidationError, match="at least 1"):
+        PriceBook(currency="EUR", rounding="half_up", steps=[])
+    convert = {"kind": "convert", "to": "EUR", "rates": {}}
+    with pytest.raises(ValidationError, match="converts once"):
+        PriceBook(currency="EUR", rounding="half_up", steps=[convert, convert])
+    with pytest.raises(ValidationError, match="after the conversion"):
+        PriceBook(currency="EUR", rounding="half_up", steps=[convert, PerUnit(unit_price={"column": "unit_price"})])
+
+
+def test_a_book_is_a_value() -> None:
+    book = PriceBook(currency="EUR", rounding="half_up", steps=[{"kind": "per_unit", "unit_price": "2"}])
+    with pytest.raises(ValidationError):
+        book.currency = "USD"  # type: ignore[misc]
+    assert book == PriceBook.model_validate(book.model_dump())
+    assert "unit_price" in str(PerUnit.model_json_schema())
+
+
+# Strategies of others
+
+
+@pytest.fixture
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    known = dict(_strategies)
+    yield
+    _strategies.clear()
+    _strategies.update(known)
+
+
+class Doubled(Step):
+    kind: Literal["doubled"] = "doubled"
+
+    def price(self, at: Rating) -> None:
+        at.charge(at.net, Wording("again"))
+
+    def price_expr(self, at: BatchRating) -> None:
+        at.charge(at.net)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_registered_strategy_is_a_kind_of_step() -> None:
+    assert register(Doubled) is Doubled
+    assert register(Doubled) is Doubled, "a notebook cell may run twice"
+    assert "doubled" in strategy_kinds()
+    steps = [{"kind": "per_unit", "unit_price": "2"}, {"kind": "doubled"}]
+    book = PriceBook.model_validate({"currency": "EUR", "rounding": "half_up", "steps": steps})
+    assert book.quote(quantity=3).total == 12
+    import polars as pl
+
+    assert book.price(pl.DataFrame({"quantity": [3]})).collect()["gross"].item() == 12
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_strategy_of_another_package_comes_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "doubled"
+
+        def load(self) -> type[Step]:
+            return Doubled
+
+    def points(*, group: str, name: str | None = None) -> list[Point]:
+        assert group == "assay.strategies"
+        return [Point()] if name in (None, "doubled") else []
+
+    monkeypatch.setattr(registry, "entry_points", points)
+    assert "doubled" in strategy_kinds()
+    assert strategy("doubled") is Doubled
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_registering_what_is_none_is_refused() -> None:
+    class PerUnitToo(Step):
+        kind: Literal["per_unit"] = "per_unit"
+
+    class Nameless(Step):
+        pass
+
+    with pytest.raises(DuplicateError, match="per_unit"):
+        register(PerUnitToo)
+    with pytest.raises(ConfigurationError, match="needs a kind"):
+        register(Nameless)
+    with pytest.raises(ConfigurationError, match="not a Step"):
+        register(int)  # type: ignore[type-var]
+    with pytest.raises(UnknownNameError, match=r'no pricing strategy "per_unti". Did you mean "per_unit"'):
+        strategy("per_unti")
