@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import Field, PlainSerializer, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError
 from assay.money import has_minor_units, minor_units, plain
 from assay.pricing.batch import BatchRating
-from assay.pricing.rates import Rates, RatesTable, checked_rate
+from assay.pricing.rates import RatesTable, checked_rate
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-from assay.pricing.terms import Terms
 
 _MISSING = "no rate from"
 
@@ -73,9 +72,9 @@ class Convert(Step):
 
     def open_expr(self, at: BatchRating) -> None:
         """Look for the rates before anything is computed."""
-        frame = self._table(at.terms).frame()
-        rates = RatesTable(frame)
-        known = {code: rate for code in frame["currency"] if (rate := self._rate_of(rates, code)) is not None}
+        quoted = self.rates if isinstance(self.rates, dict) else _quoted(at.terms.table(self.rates).frame())
+        rates = {code: self._rate_of(quoted.get, code) for code in quoted}
+        known = {code: rate for code, rate in rates.items() if rate is not None}
         at.admit(known | {self.to: Decimal(1)}, self.to, _MISSING)
 
     def price(self, at: Rating) -> None:
@@ -99,14 +98,15 @@ class Convert(Step):
         return Wording(f"{net:f} {currency} {sign} {plain(rate)} to {self.to}", rate=rate)
 
     def _rate(self, at: Rating) -> Decimal:
-        rate = self._rate_of(self._table(at.terms), at.currency)
+        quoted = self.rates.get if isinstance(self.rates, dict) else at.terms.table(self.rates).rate
+        rate = self._rate_of(quoted, at.currency)
         if rate is None:
             raise at.error(f'{_MISSING} "{at.currency}" to {self.to}')
         return rate
 
-    def _rate_of(self, rates: Rates, currency: str) -> Decimal | None:
+    def _rate_of(self, quoted: Callable[[str], Decimal | None], currency: str) -> Decimal | None:
         """The rate of a currency whose amounts can be rounded; 1 for the target itself."""
-        own = rates.rate(self.to)
+        own = quoted(self.to)
         if own is not None and own != 1:
             raise ConfigurationError(
                 f"the rate of {self.to} is {own}, so the rates are not quoted against {self.to}: convert to the "
@@ -114,15 +114,14 @@ class Convert(Step):
             )
         if currency == self.to:
             return Decimal(1)
-        rate = rates.rate(currency) if has_minor_units(currency) else None
+        rate = quoted(currency) if has_minor_units(currency) else None
         return None if rate is None else checked_rate(currency, rate)
 
-    def _table(self, terms: Terms) -> Rates:
-        return terms.table(self.rates) if isinstance(self.rates, str) else self._inline
 
-    @cached_property
-    def _inline(self) -> RatesTable:
-        return RatesTable({} if isinstance(self.rates, str) else self.rates)
+def _quoted(frame: pl.DataFrame) -> dict[str, Decimal]:
+    """The table as a mapping, each currency once (a table may be another's class)."""
+    table = RatesTable(frame).frame()
+    return dict(zip(table["currency"], table["rate"], strict=True))
 
 
 def _currency(code: str) -> str:
