@@ -5,5 +5,26 @@ from __future__ import annotations
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OpenSink, Sink, Staged
 from assay.sinks.registry import SinkFactory, discard, publish
+from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
+from assay.sinks.sql import Sql
+from assay.sinks.sql_values import SqlDecimal
+from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
-__all__ = ["MODES", "Mode", "OpenSink", "Parquet", "Sink", "SinkFactory", "Staged", "discard", "publish"]
+__all__ = [
+    "MODES",
+    "MemoryRepository",
+    "Mode",
+    "OpenSink",
+    "Parquet",
+    "Repository",
+    "Sink",
+    "SinkFactory",
+    "Sql",
+    "SqlDecimal",
+    "SqlRepository",
+    "Staged",
+    "UnitOfWork",
+    "UnitOfWorkError",
+    "discard",
+    "publish",
+]
