@@ -12,6 +12,7 @@ import argparse
 import gzip
 import io
 import json
+import math
 import random
 import zlib
 from array import array
@@ -75,7 +76,7 @@ DUPLICATE = "duplicate"
 KINDS = (*REJECTED, UNKNOWN_SKU, DUPLICATE)
 
 
-@dataclass
+@dataclass(slots=True)
 class OrderLine:
     """One line of an order, each field as the JSON text that stands for it."""
 
@@ -146,6 +147,12 @@ class OrderMaker:
         """Return one of the choices, each equally likely."""
         return choices[int(self.rng.random() * len(choices))]
 
+    def skewed(self, count: int, power: int) -> int:
+        """Return a number from 1 to `count`, the small ones most often."""
+        chance = self.rng.random()
+        # By multiplication: the last digit of a `pow` is a matter of the platform.
+        return int(math.prod([chance] * power) * count) + 1
+
     def order(self, at: datetime, most: int) -> tuple[list[OrderLine], str | None, int]:
         """Return an order of at most `most` lines, the kind of mistake in it, and the place of the line that has it."""
         kind = self._next_kind() if self.lines >= self.next_mistake else None
@@ -153,9 +160,9 @@ class OrderMaker:
         if room < 1:
             kind, room = None, most
         count = min(self.pick(LINES_AN_ORDER), room)
-        # The cube makes a few customers order most.
-        customer = int(self.rng.random() ** 3 * CUSTOMERS) + 1
-        lines = [self._line(number, at, customer) for number in range(1, count + 1)]
+        customer = self.skewed(CUSTOMERS, 3)
+        ordered_at = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        lines = [self._line(number, ordered_at, customer) for number in range(1, count + 1)]
         bad = 0
         if kind is not None:
             self.next_mistake = self.lines + 50 + int(self.rng.random() * 100)
@@ -178,8 +185,8 @@ class OrderMaker:
             self.kinds = sorted(KINDS, key=lambda _: self.rng.random())
         return self.kinds[-1]
 
-    def _line(self, number: int, at: datetime, customer: int) -> OrderLine:
-        product = int(self.rng.random() ** 2 * PRODUCTS) + 1
+    def _line(self, number: int, ordered_at: str, customer: int) -> OrderLine:
+        product = self.skewed(PRODUCTS, 2)
         qty = self.pick(QUANTITIES)
         note = None
         chance = self.rng.random()
@@ -188,7 +195,7 @@ class OrderMaker:
         return OrderLine(
             order_id=f"A-{self.number}",
             line=number,
-            ordered_at=at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            ordered_at=ordered_at,
             customer_id=f"C-{customer:04}",
             status="void" if self.rng.random() < 0.02 else "live",
             sku=sku(product),
@@ -337,7 +344,8 @@ def catalogue() -> str:
         digits = 4 if kind == "energy" and currency != "JPY" else DIGITS[currency]
         # Energy costs cents, all else up to 80; yen come in hundreds.
         top = 4_000 if digits in (0, 4) else 8_000
-        price = Decimal(int(rng.random() ** 2 * top) + 25).scaleb(-digits)
+        chance = rng.random()
+        price = Decimal(int(chance * chance * top) + 25).scaleb(-digits)
         out.append(f"  <product sku={quoteattr(sku(product))}>")
         if product % 17 == 0:
             out.append("    <!-- price <under> review & not yet agreed -->")
