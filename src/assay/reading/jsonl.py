@@ -68,25 +68,28 @@ class JsonlProcessor:
         name = str(getattr(stream, "name", "<stream>"))
         record, line, offset = 0, 0, 0
         rest = b""
-        for chunk in iter(lambda: stream.read(CHUNK), b""):
+        more = True
+        while more:
+            chunk = stream.read(CHUNK)
+            more = bool(chunk)
             if offset == 0 and not rest:
                 refuse_other(chunk, name)
                 _refuse_document(chunk, name)
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            for data in lines:
-                line += 1
-                size = len(data) + 1
-                if data.strip(_BLANK):
-                    text = data[:-1] if data[-1] == 13 else data
-                    yield self._record(text, record, line, offset)
-                    record += 1
-                offset += size
-            if len(rest) > limit:
-                length, ended = yield from self._skip(stream, rest, record, line + 1, offset)
-                record, line = record + 1, line + 1
-                offset += length
-                rest = ended
+            pending: bytes | None = rest + chunk
+            while pending is not None:
+                lines = pending.split(b"\n")
+                rest, pending = lines.pop(), None
+                for data in lines:
+                    line += 1
+                    size = len(data) + 1
+                    if data.strip(_BLANK):
+                        text = data[:-1] if data[-1] == 13 else data
+                        yield self._record(text, record, line, offset)
+                        record += 1
+                    offset += size
+                if len(rest) > limit:
+                    length, pending = yield from self._skip(stream, rest, record, line + 1, offset)
+                    record, line, offset = record + 1, line + 1, offset + length
         if rest.strip(_BLANK):
             yield self._record(rest, record, line + 1, offset)
 
@@ -98,16 +101,14 @@ class JsonlProcessor:
     def _skip(
         self, stream: BinaryIO, head: bytes, record: int, line: int, offset: int
     ) -> Generator[RawRecord, None, tuple[int, bytes]]:
-        """Run to the end of an overlong line; gives its full length and what follows it in the last chunk."""
+        """Run to the end of an overlong line; gives its length with the newline and what follows it in the chunk."""
         length = len(head)
-        rest = b""
         for chunk in iter(lambda: stream.read(CHUNK), b""):
             end = chunk.find(b"\n")
             if end >= 0:
                 length += end
-                rest = chunk[end + 1 :]
                 yield RawRecord(head[:EXCERPT], record, line, offset, self._limits.too_long(length))
-                return length + 1, rest
+                return length + 1, chunk[end + 1 :]
             length += len(chunk)
         yield RawRecord(head[:EXCERPT], record, line, offset, self._limits.too_long(length))
-        return length, rest
+        return length, b""

@@ -23,7 +23,8 @@ from assay.errors import ConfigurationError
 Node = Mapping[str, Any]
 Datetimes = Literal["naive", "utc"]
 
-_INT64: Final = range(-(2**63), 2**63)
+_MIN_INT64: Final = -(2**63)
+_MAX_INT64: Final = 2**63 - 1
 _PRECISION: Final = 38
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - for naive values
 _EPOCH_UTC: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -365,13 +366,14 @@ def _choice(values: list[Any]) -> Column:
         return Column(pl.Enum(list(dict.fromkeys(map(str, values)))), pl.String(), lambda v: str(value_of(v)))
     if values and all(type(v) is bool for v in values):
         return Column(pl.Boolean(), pl.Boolean(), value_of)
-    if values and all(type(v) is int and v in _INT64 for v in values):
+    if values and all(type(v) is int and _MIN_INT64 <= v <= _MAX_INT64 for v in values):
         return Column(pl.Int64(), pl.Int64(), value_of)
     return Column(pl.String(), pl.String(), lambda v: _encode_json(value_of(v)))
 
 
 _PYTHON: Final[dict[type[pl.DataType], tuple[type, ...]]] = {
     pl.Boolean: (bool,),
+    pl.Int64: (int,),
     pl.Float64: (float, int),
     pl.String: (str,),
     pl.Binary: (bytes,),
@@ -400,7 +402,7 @@ def _checked(column: Column) -> Column:
 
 
 def _encode_int(value: int) -> int:
-    if value not in _INT64:
+    if not _MIN_INT64 <= value <= _MAX_INT64:
         raise Unrepresentable("integer over 64 bits, which the column cannot hold")
     return value
 

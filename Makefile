@@ -1,0 +1,38 @@
+# Everything that people run by hand. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Assay needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install everything for development into it
+
+demo: $(STAMP) ## run both pipelines on the sample data
+	@$(BIN)/python sample_data/demo.py
+
+test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
+	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
+
+lint: $(STAMP) ## style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure, side by side with peers
+	$(BIN)/python -m pytest benchmarks -q --benchmark-only --benchmark-group-by=group
+
+clean: ## remove what was made here: environment, caches, run history, outputs
+	rm -rf $(VENV) .assay out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
