@@ -37,7 +37,7 @@ class DiscountPricing:
     """A percentage off the sum of the items.
 
     >>> DiscountPricing(10).calculate_price(Decimal("9.99"))
-    Decimal('8.991')
+    Decimal('8.9910')
 
     Raises:
         TypeError: `percent` is a float.
@@ -83,7 +83,7 @@ class Order:
     """Items and the strategy that prices their sum.
 
     >>> Order([Item(Decimal("10")), Item(Decimal("2.50"), quantity=2)], DiscountPricing(10)).total()
-    Decimal('13.500')
+    Decimal('13.5000')
     """
 
     items: tuple[Item, ...]
