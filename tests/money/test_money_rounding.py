@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigurationError, UnknownNameError
@@ -173,7 +173,6 @@ class Stages:
         return pl.col(name)
 
 
-@settings(deadline=None)
 @given(columns(), st.integers(-3, 20), roundings)
 def test_rounding_a_column_is_rounding_its_values(
     column: tuple[pl.DataType, list[int]], digits: int, rounding: Rounding
@@ -189,7 +188,6 @@ def test_rounding_a_column_is_rounding_its_values(
         assert twin == (expected if room else None)
 
 
-@settings(deadline=None)
 @given(columns(), columns(), st.integers(0, 12), st.integers(0, 4), roundings, st.integers(20, 36))
 def test_a_rounded_product_is_rounded_once(
     a: tuple[pl.DataType, list[int]],
@@ -220,7 +218,6 @@ def test_a_rounded_product_is_rounded_once(
             assert not got.complete
 
 
-@settings(deadline=None)
 @given(columns(), columns(max_scale=20), st.integers(0, 10), roundings)
 def test_a_quotient_is_rounded_once(
     a: tuple[pl.DataType, list[int]], b: tuple[pl.DataType, list[int]], scale: int, rounding: Rounding
@@ -235,7 +232,6 @@ def test_a_quotient_is_rounded_once(
         assert twin == (expected if abs(Fraction(expected)) * 10**scale < 10**36 else None)
 
 
-@settings(deadline=None)
 @given(columns(max_scale=19), columns(max_scale=19))
 def test_a_whole_product_loses_nothing(a: tuple[pl.DataType, list[int]], b: tuple[pl.DataType, list[int]]) -> None:
     frame = pl.DataFrame({"a": series(*a), "b": series(*b)})
@@ -252,7 +248,6 @@ def test_a_whole_product_loses_nothing(a: tuple[pl.DataType, list[int]], b: tupl
             assert fits
 
 
-@settings(deadline=None)
 @given(columns(), roundings, st.integers(0, 6))
 def test_negatives_mirror_except_where_rounding_has_a_direction(
     column: tuple[pl.DataType, list[int]], rounding: Rounding, digits: int

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
@@ -148,7 +148,6 @@ def cases(draw: st.DrawFn, rows: int = 5) -> Case:
     return Case(book, pl.DataFrame(columns), tables)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_batch_is_quote(case: Case) -> None:
     assert differences(case) == []
@@ -178,7 +177,6 @@ def near_ties(draw: st.DrawFn) -> Case:
     return Case(book, pl.DataFrame({"quantity": [1] * len(amounts), "unit_price": prices}), {})
 
 
-@settings(max_examples=60, deadline=None)
 @given(near_ties())
 def test_a_hair_from_half_a_cent(case: Case) -> None:
     assert differences(case) == []
@@ -221,7 +219,6 @@ def unit_ties(draw: st.DrawFn) -> Case:
     return Case(book, frame, {})
 
 
-@settings(max_examples=60, deadline=None)
 @given(unit_ties())
 def test_exact_ties_in_each_rows_own_currency(case: Case) -> None:
     assert differences(case) == []
