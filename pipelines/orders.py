@@ -24,7 +24,7 @@ from assay import (
 )
 
 Quantity = Annotated[Decimal, Field(gt=0, max_digits=10, decimal_places=3)]
-Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
+Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=7, decimal_places=4)]
 
 
 class OrderLine(BaseModel):
@@ -49,7 +49,7 @@ class Product(BaseModel):
     product: Annotated[str, XPath("name")]
     category: str
     list_price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)]
-    currency: Annotated[str, XPath("list_price/@currency")]
+    currency: str
 
 
 class Rate(BaseModel):

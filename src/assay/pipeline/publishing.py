@@ -11,7 +11,7 @@ import polars as pl
 
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.plan import Plan
-from assay.sinks import OpenSink, Staged, publish
+from assay.sinks import Mode, OpenSink, Staged, publish
 
 
 class Publication:
@@ -34,7 +34,12 @@ class Publication:
         self._targets: dict[str, OpenSink] = {}
         for name, definition in plan.pipeline.outputs.items():
             sink = definition.to.under(output.resolve()) if output else definition.to
-            target = sink.open(root, staging / name, name, default=f"{plan.pipeline.name}.db")
+            target = sink.open(
+                root,
+                staging / name,
+                name,
+                default=f"{plan.pipeline.name}.db" if output else f"out/{plan.pipeline.name}.db",
+            )
             target.check(plan.outputs[name].schema)
             self._targets[name] = target
 
@@ -62,7 +67,7 @@ class Publication:
         self.rows[name] += frame.height
         target.stage(frame)
 
-    def _mode(self, name: str, output: OpenOutput) -> str:
+    def _mode(self, name: str, output: OpenOutput) -> Mode:
         """How an output is published: merged groups replace, and a replay adds rows to what its run has replaced."""
         mode = self._targets[name].mode
         if mode == "merge":
@@ -82,4 +87,11 @@ def publish_all(run: str, decision: Iterable[Staged]) -> None:
 
 def outputs_of(decision: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What is told of the outputs: rows, mode and target by name."""
-    return {one["output"]: {"rows": one["rows"], "mode": one["mode"], "target": one["target"]} for one in decision}
+    return {
+        one["output"]: {"rows": one["rows"], "mode": one["mode"], "target": _near(one["target"])} for one in decision
+    }
+
+
+def _near(target: str) -> str:
+    """A path below the current folder as a user would type it."""
+    return target.removeprefix(f"{Path.cwd()}/")

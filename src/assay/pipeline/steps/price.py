@@ -77,7 +77,7 @@ class BoundPrice:
         fingerprints = [self.book.fingerprint]
         for name, table in self.definition.rates.items():
             opened = table.open(self.context, ("currency",))
-            self._rates[name] = RatesTable(table.read(self.context))
+            self._rates[name] = RatesTable(opened.frame)
             fingerprints.append(opened.fingerprint)
         self.fingerprint = " ".join(fingerprints)
 

@@ -96,7 +96,8 @@ def bind_expression(expression: pl.Expr, schema: pl.Schema, where: str) -> pl.Da
     Raises:
         ConfigurationError: a column it names is not there, or the types do not fit.
     """
-    need_columns(expression.meta.root_names(), schema, where)
+    # The elements of a list, `pl.element()`, have the empty name.
+    need_columns([name for name in expression.meta.root_names() if name], schema, where)
     try:
         made = pl.LazyFrame(schema=schema).select(expression.alias("made")).collect_schema()
     except pl.exceptions.PolarsError as error:
@@ -104,10 +105,15 @@ def bind_expression(expression: pl.Expr, schema: pl.Schema, where: str) -> pl.Da
     return made["made"]
 
 
-def reject_rows(rows: pl.DataFrame, stage: Stage, loc: str, kind: str, msg: pl.Expr, value: pl.Expr) -> pl.DataFrame:
+def reject_rows(
+    rows: pl.DataFrame, stage: Stage, loc: str | pl.Expr, kind: str, msg: pl.Expr, value: pl.Expr
+) -> pl.DataFrame:
     """The rejects of some rows, one error each; a record of several rows is one reject with all of them."""
     error = pl.struct(
-        pl.lit(loc).alias("loc"), pl.lit(kind).alias("type"), msg.alias("msg"), value.cast(pl.String).alias("input")
+        (pl.lit(loc) if isinstance(loc, str) else loc).alias("loc"),
+        pl.lit(kind).alias("type"),
+        msg.alias("msg"),
+        value.cast(pl.String).alias("input"),
     )
     return (
         rows.select(*IDENTITY, pl.lit(stage).alias("stage"), error.alias("errors"))
