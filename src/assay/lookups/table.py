@@ -85,21 +85,21 @@ class Table:
 
 
 class OpenTable:
-    """A table in memory."""
+    """A table in memory: `frame`."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
+        self.frame = frame
 
     @property
     def schema(self) -> pl.Schema:
         """Its columns."""
-        return self._frame.schema
+        return self.frame.schema
 
     @property
     def fingerprint(self) -> str:
         """Hash of its rows in order."""
-        return hashlib.sha256(self._frame.write_json().encode()).hexdigest()
+        return hashlib.sha256(self.frame.write_json().encode()).hexdigest()
 
     def rows(self, keys: pl.DataFrame) -> pl.DataFrame:
         """The rows whose keys are asked for."""
-        return self._frame.join(keys, on=keys.columns, how="semi")
+        return self.frame.join(keys, on=keys.columns, how="semi")

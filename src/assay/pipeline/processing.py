@@ -45,7 +45,8 @@ class Processing:
 
     def run(self) -> Spool:
         """Run all steps."""
-        frames = self._read()
+        settings = self._plan.settings
+        frames = _coalesced(self._read(), rows=settings.batch_records, size=settings.batch_bytes)
         schema = self._plan.input_schema
         for index, step in enumerate(self._plan.steps):
             if isinstance(step, WholeStep):
@@ -132,6 +133,21 @@ class Processing:
 
     def _note_seconds(self, stage: str, begun: float) -> None:
         self.seconds[stage] += time.perf_counter() - begun
+
+
+def _coalesced(frames: Iterator[pl.DataFrame], *, rows: int, size: int) -> Iterator[pl.DataFrame]:
+    """Put small frames together: many small files must not cost a round of all steps each."""
+    waiting: list[pl.DataFrame] = []
+    height = held = 0
+    for frame in frames:
+        waiting.append(frame)
+        height += frame.height
+        held += int(frame.estimated_size())
+        if height >= rows or held >= size:
+            yield pl.concat(waiting)
+            waiting, height, held = [], 0, 0
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def _count(rows: pl.LazyFrame) -> int:
