@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,12 +25,18 @@ class LookupContext:
     settings: Settings
 
     def resolve(self, path: str) -> str:
-        """The path in the first folder that has it; as given (in the first folder) if none has."""
+        """The path or glob in the first folder that has it; in the first folder if none has."""
         if Path(path).is_absolute():
             return path
-        candidates = [folder / path for folder in self.folders]
-        found = next((candidate for candidate in candidates if candidate.exists()), None)
-        return str(found or (candidates[0] if candidates else path))
+        candidates = [self._below(folder, path) for folder in self.folders]
+        found = next((c for c in candidates if Path(c).exists() or glob.glob(c, recursive=True)), None)
+        return found or (candidates[0] if candidates else path)
+
+    @staticmethod
+    def _below(folder: Path, path: str) -> str:
+        if glob.has_magic(path):
+            return str(Path(glob.escape(str(folder)), path))
+        return str(folder / path)
 
 
 class OpenLookup(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,32 +122,10 @@ def make_plan(
 def _located(pipeline: Pipeline, context: Context) -> SourceLike:
     path = pipeline.source.path
     paths = [path] if isinstance(path, str) else list(path)
-    located = [one if one == "-" else _find(one, context) for one in paths]
+    located = [one if one == "-" else _shown(context.find(one)) for one in paths]
     return located[0] if len(located) == 1 else located
 
 
-def _find(path: str, context: Context) -> str:
-    filled = context.fill(path)
-    for folder in (context.settings.project, context.folder):
-        candidate = folder / filled
-        if candidate.exists() or (_is_glob(filled) and any(folder.glob(_relative(filled, folder)))):
-            return _shown(candidate)
-    return _shown(context.settings.project / filled)
-
-
-def _is_glob(path: str) -> bool:
-    return any(mark in path for mark in "*?[")
-
-
-def _relative(path: str, folder: Path) -> str:
-    return (
-        str(Path(path).relative_to(folder)) if Path(path).is_absolute() and Path(path).is_relative_to(folder) else path
-    )
-
-
-def _shown(path: Path) -> str:
+def _shown(path: str) -> str:
     """Relative to the current folder where it lies below it: what a user would type."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return path.removeprefix(f"{Path.cwd()}{os.sep}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import polars as pl
+import polars.selectors as cs
 from filelock import FileLock, Timeout
 
 from assay.errors import ConfigurationError, SinkError
@@ -45,6 +46,7 @@ from assay.sinks.staging import (
 
 _WAIT_SECONDS: Final = 60.0
 _PART: Final = re.compile(r"part-(\d+)-[0-9a-f]+\.parquet")
+_ROW: Final = "row"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -309,7 +311,7 @@ def _plan(staged: Mapping[str, Any], files: Sequence[StagedFile], current: Versi
         check_same_columns(stored, schema, staged["output"], ordered=True)
     # Rows of the run are needed for themselves only where they have come; an empty part only gives a schema.
     new = [file for file in files if file.rows or not old]
-    replaced = scan(files, "parquet").select(key) if mode == "upsert" and old else None
+    replaced = _keys(scan(files, "parquet"), key) if mode == "upsert" and old else None
     return _Plan(old, new, replaced, key, current)
 
 
@@ -339,10 +341,17 @@ def _without(old: Path, plan: _Plan) -> pl.DataFrame | None:
         return None
     frame = pl.read_parquet(old, glob=False, hive_partitioning=False)
     # The keys of the run may be many, those of one part are not: they are what a join keeps in memory.
-    keys = frame.select(plan.key)
-    again = plan.replaced.join(keys.lazy(), on=plan.key, how="semi").collect(engine="streaming")
-    rest = frame.join(again, on=plan.key, how="anti", maintain_order="left")
-    return None if rest.height == frame.height else rest
+    keys = _keys(frame.lazy(), plan.key).with_row_index(_ROW).collect()
+    names = keys.columns[1:]
+    again = plan.replaced.join(keys.lazy(), on=names, how="inner").select(_ROW).collect(engine="streaming")
+    if again.is_empty():
+        return None
+    return frame.filter(~keys[_ROW].is_in(again[_ROW].implode()))
+
+
+def _keys(rows: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
+    # Under names of their own: "*" as a name would mean all columns.
+    return rows.select(cs.by_name(name).as_expr().alias(f"key {i}") for i, name in enumerate(key))
 
 
 def _name(number: int, sha256: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import polars as pl
+import polars.selectors as cs
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -306,8 +307,12 @@ class Database:
             other = seen.setdefault(name.lower(), name)
             if other != name:
                 raise SinkError(f'columns "{other}" and "{name}" have one name in SQL: rename one', sink=self.output)
-        columns = [sa.Column(name, sql_type(name, dtype, self.output)) for name, dtype in schema.items()]
-        return sa.Table(self.table, sa.MetaData(), *columns)
+        # SQLAlchemy knows most reserved words, not all of them: every name is quoted.
+        columns = [
+            sa.Column(sa.quoted_name(name, quote=True), sql_type(name, dtype, self.output))
+            for name, dtype in schema.items()
+        ]
+        return sa.Table(sa.quoted_name(self.table, quote=True), sa.MetaData(), *columns)
 
     def latest(self, connection: sa.Connection) -> tuple[int | None, pl.Schema | None]:
         """Number and schema of the last publication to this table, None where there is none."""
@@ -405,7 +410,7 @@ def _load(
         frame = pl.read_ipc(file.path)
         for batch in frame.iter_slices(_LOAD_ROWS):
             if upserts:
-                _execute(connection, _delete_by(table, key), batch.select(key))
+                _execute(connection, _delete_by(table, key), batch.select([cs.by_name(name) for name in key]))
             _execute(connection, _insert(table), batch)
 
 
