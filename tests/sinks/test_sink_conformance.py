@@ -1,0 +1,28 @@
+"""The shipped battery, on our own sinks."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
+
+from assay.sinks import Mode, Parquet, Sink, Sql
+from assay.testing import FILE_STEPS, SinkConformance
+
+
+class TestParquet(SinkConformance):
+    def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
+        return Parquet("out/lines", mode=mode, key=key, part_rows=1_000)
+
+
+class TestSql(SinkConformance):
+    steps = (
+        *FILE_STEPS,
+        (sa.Connection, "execute"),
+        (sa.Connection, "exec_driver_sql"),
+        (DefaultDialect, "do_commit"),
+        (DefaultDialect, "do_close"),
+    )
+
+    def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
+        return Sql('the "lines"; --', mode=mode, key=key)
+
