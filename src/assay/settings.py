@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_decompressed_ratio: int = Field(
         250, gt=0, description="Times that compressed data may grow once past 64 MiB (bombs)."
     )
-    batch_records: int = Field(65_536, gt=0, description="Records handled at a time.")
+    batch_records: int = Field(16_384, gt=0, description="Records handled at a time.")
     batch_bytes: int = Field(64 * MIB, gt=0, description="Bytes of raw records handled at a time.")
 
     @field_validator("project", "pipelines", "output")

@@ -214,7 +214,7 @@ class Execution:
         self._processing = Processing(self._plan, feed, self._ledger, self._rejects, staging, self._report)
         rows = self._processing.run()
         begun = time.perf_counter()
-        self._rejects.settle(self._stage(rows, publication, self._rejects.rejected_late(feed)), feed)
+        self._rejects.settle(self._stage(rows, publication, self._rejects.rejected_late()), feed)
         staged = publication.prepare()
         self._seconds = dict(self._processing.seconds) | {"write": time.perf_counter() - begun}
         self._report("write")

@@ -49,28 +49,22 @@ class RejectLog:
         """Keep what reading and validation have rejected, of one source."""
         if not rejects.height:
             return
-        self._note_documents(
-            formats[rejects["source"][0]],
-            [(row["source"], row["record"], row["errors"], row["raw"]) for row in rejects.iter_rows(named=True)],
-        )
+        if self._finder is not None:
+            found = self._finder.find(rejects["raw"], ProcessorFactory.create(formats[rejects["source"][0]]))
+            for document, row in zip(found, rejects.iter_rows(named=True), strict=True):
+                self._note_document(document, row["source"], row["record"], row["errors"])
         self._keep(rejects, formats)
 
     def late(self, rejected: pl.DataFrame) -> None:
         """Note what a step has rejected (`REJECTED`)."""
         self._late.append(rejected)
 
-    def rejected_late(self, feed: Feed) -> pl.DataFrame:
+    def rejected_late(self) -> pl.DataFrame:
         """What the steps have rejected; from here on their documents are known, too."""
         late = pl.concat([pl.DataFrame(schema=REJECTED), *self._late])
-        if self._finder:
-            for (source,), group in late.group_by("_source", maintain_order=True):
-                errors = dict(group.select("_record", "errors").iter_rows())
-                raws = (
-                    (source, raw.record, errors[raw.record], raw.data)
-                    for raw in feed.raw_records(str(source))
-                    if raw.record in errors
-                )
-                self._note_documents(feed.formats()[str(source)], list(raws))
+        if self._column:
+            for source, record, document, _, errors in late.iter_rows():
+                self._note_document(document, source, record, errors)
         return late
 
     def with_document(self, siblings: pl.DataFrame) -> pl.DataFrame:
@@ -79,6 +73,7 @@ class RejectLog:
             (
                 source,
                 record,
+                document,
                 "document",
                 [
                     worded(
@@ -99,7 +94,7 @@ class RejectLog:
         """Find the bytes of what was rejected after reading, and keep them."""
         late = late.unique(IDENTITY, keep="first", maintain_order=True)
         for (source,), group in late.group_by("_source", maintain_order=True):
-            wanted = {record: (stage, errors) for _, record, stage, errors in group.iter_rows()}
+            wanted = {record: (stage, errors) for _, record, _, stage, errors in group.iter_rows()}
             rows = []
             for raw in feed.raw_records(str(source)):
                 if raw.record in wanted:
@@ -135,15 +130,11 @@ class RejectLog:
             self._again.update(rejects.select("source", "record").iter_rows())
         self._number += rejects.height
 
-    def _note_documents(self, fmt: str, rejects: list[tuple[Any, ...]]) -> None:
-        if self._finder is None:
-            return
-        found = self._finder.find((raw for *_, raw in rejects), ProcessorFactory.create(fmt))
-        for (source, record, errors, _), document in zip(rejects, found, strict=True):
-            if document is None:
-                self.unknown_documents += 1
-            else:
-                self.documents.setdefault(document, _blame(source, record, errors))
+    def _note_document(self, document: str | None, source: str, record: int, errors: list[dict[str, str]]) -> None:
+        if document is None:
+            self.unknown_documents += 1
+        else:
+            self.documents.setdefault(document, _blame(source, record, errors))
 
 
 def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:

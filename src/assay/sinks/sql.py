@@ -224,7 +224,9 @@ class OpenSql:
                     f"{self.location} was not made by Assay: check(schema) says what its columns are", sink=self._output
                 )
             table = self._database.table_of(schema)
-            rows = connection.execute(sa.select(table)).fetchall()
+            # The values as they are: `from_sql` looks at them, and says which column is wrong.
+            columns = (sa.type_coerce(column, sa.types.NULLTYPE) for column in table.columns)
+            rows = connection.execute(sa.select(*columns)).fetchall()
         return self._frame(rows, schema).lazy()
 
     def _frame(self, rows: Sequence[sa.Row[Any]], schema: pl.Schema) -> pl.DataFrame:

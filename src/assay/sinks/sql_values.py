@@ -169,14 +169,14 @@ def from_sql(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     elif dtype.is_float():
         read = float
     elif isinstance(dtype, pl.Boolean):
-        read = bool
+        read = _flag
     elif dtype.is_temporal() and not isinstance(dtype, pl.Duration):
         read = _reader(dtype)
-    plain = values if read is None else [None if v is None else read(v) for v in values]
     try:
+        plain = values if read is None else [None if v is None else read(v) for v in values]
         return pl.Series(name, plain, dtype=_plain(dtype), strict=True).cast(dtype)
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise ValueError(f"not a {dtype}: {error}") from error
+    except (pl.exceptions.PolarsError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"a stored value is no {dtype}: {error}") from error
 
 
 def _has_dates(dtype: Any) -> bool:
@@ -252,6 +252,12 @@ def _reader(dtype: Any) -> Value:
         case pl.Float32() | pl.Float64():
             return float
     return lambda v: v
+
+
+def _flag(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{value!r} is neither 0 nor 1")
+    return bool(value)
 
 
 def _datetime_text(ticks: int, unit: str) -> str:

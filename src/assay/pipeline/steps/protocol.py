@@ -8,11 +8,13 @@ from typing import Final, Protocol, runtime_checkable
 import polars as pl
 
 from assay.errors import ConfigurationError, unknown_name
-from assay.pipeline.context import IDENTITY, Context, visible
+from assay.pipeline.context import DOCUMENT, IDENTITY, Context, visible
 from assay.records import ERRORS, Stage
 
-#: Columns of rows that a step rejects: their identity, the stage and the errors.
-REJECTED: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "stage": pl.String(), "errors": ERRORS})
+#: Columns of rows that a step rejects: their identity, their document (or null), the stage and the errors.
+REJECTED: Final = pl.Schema(
+    {"_source": pl.String(), "_record": pl.Int64(), DOCUMENT: pl.String(), "stage": pl.String(), "errors": ERRORS}
+)
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,10 @@ def reject_rows(
         msg.alias("msg"),
         value.cast(pl.String).alias("input"),
     )
+    document = pl.col(DOCUMENT) if DOCUMENT in rows.columns else pl.lit(None, pl.String)
     return (
-        rows.select(*IDENTITY, pl.lit(stage).alias("stage"), error.alias("errors"))
-        .group_by(*IDENTITY, "stage", maintain_order=True)
+        rows.select(*IDENTITY, document.alias(DOCUMENT), pl.lit(stage).alias("stage"), error.alias("errors"))
+        .group_by(*IDENTITY, DOCUMENT, "stage", maintain_order=True)
         .agg(pl.col("errors"))
         .cast(dict(REJECTED))  # type: ignore[arg-type]
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from assay.errors import ConfigurationError
-from assay.pipeline.context import IDENTITY, Context
+from assay.pipeline.context import IDENTITY, Context, is_hidden
 from assay.pipeline.steps.protocol import Outcome, bind_expression, need_columns, reject_rows
 
 
@@ -56,7 +56,8 @@ class BoundReconcile:
         rule = self.definition
         elements = rows.with_columns(_place=pl.lit("")) if rule.each is None else self._elements(rows)
         # Eager on purpose: a lazy filter would compute both sides once more.
-        wrong = elements.select(*IDENTITY, "_place", _stated=rule.stated, _computed=rule.computed).filter(
+        hidden = [column for column in elements.columns if is_hidden(column)]
+        wrong = elements.select(*hidden, _stated=rule.stated, _computed=rule.computed).filter(
             ~pl.col("_stated").eq_missing(pl.col("_computed"))
         )
         if not wrong.height:
