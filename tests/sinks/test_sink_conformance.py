@@ -25,4 +25,3 @@ class TestSql(SinkConformance):
 
     def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
         return Sql('the "lines"; --', mode=mode, key=key)
-

@@ -229,7 +229,7 @@ class OpenSql:
             rows = connection.execute(sa.select(*columns)).fetchall()
         return self._frame(rows, schema).lazy()
 
-    def _frame(self, rows: Sequence[sa.Row[Any]], schema: pl.Schema) -> pl.DataFrame:
+    def _frame(self, rows: Sequence[Sequence[Any]], schema: pl.Schema) -> pl.DataFrame:
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
         series = []
         for (name, dtype), values in zip(schema.items(), columns, strict=True):
