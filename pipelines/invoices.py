@@ -1,4 +1,4 @@
-"""E-invoices (UBL invoices and credit notes, EN 16931), their totals computed again and compared with what they state."""
+"""E-invoices (UBL invoices and credit notes): their totals computed again and compared with what they state."""
 
 from decimal import Decimal
 from typing import Annotated

@@ -290,9 +290,12 @@ def test_naughty_strings_come_back(suites: Path) -> None:
     strings = json.loads(file.read_text("utf-8"))
     data = lines(*({"s": s} for s in strings))
     assert assay.read(data, Text, format="jsonl").frame["s"].to_list() == strings
-    assert assay.read(io.BytesIO(json.dumps([{"s": s} for s in strings]).encode()), Text, format="json").frame[
-        "s"
-    ].to_list() == strings
+    assert (
+        assay.read(io.BytesIO(json.dumps([{"s": s} for s in strings]).encode()), Text, format="json")
+        .frame["s"]
+        .to_list()
+        == strings
+    )
 
 
 def test_validate_in_memory() -> None:

@@ -1,0 +1,39 @@
+"""`make demo`: run both pipelines on the sample data, show one reject, and say what to try next."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ASSAY = str(Path(sys.executable).with_name("assay"))
+
+
+def assay(*arguments: str) -> None:
+    """Run one command as a user would, showing it."""
+    print(f"\n$ assay {' '.join(arguments)}", flush=True)
+    done = subprocess.run([ASSAY, *arguments], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def main() -> None:
+    """Run the demo."""
+    assay("list")
+    assay("run", "orders", "--quiet")
+    assay("runs", "latest")
+    assay("rejects", "list", "latest")
+    assay("rejects", "show", "latest", "1")
+    assay("run", "invoices")
+    print(
+        """
+Everything above is on disk now: out/lines (Parquet), out/orders.db (SQLite), out/documents, out/invoice_lines.
+Try next:
+  .venv/bin/assay preview orders              what each step does to the first records
+  .venv/bin/assay rejects list latest         the two invoices whose sums do not add up
+  .venv/bin/assay run orders --max-rejects 1% exit status 3, nothing published
+  .venv/bin/assay show invoices               the pipeline, from top to bottom"""
+    )
+
+
+if __name__ == "__main__":
+    main()
