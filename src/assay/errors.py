@@ -60,9 +60,7 @@ class SourceError(AssayError):
         record: Number of records that could be read before, or None.
     """
 
-    def __init__(
-        self, message: str, *, file: str, offset: int | None = None, record: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str, offset: int | None = None, record: int | None = None) -> None:
         self.message, self.file, self.offset, self.record = message, file, offset, record
         place = []
         if record is not None:

@@ -42,9 +42,7 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the run history; by default SQLite, .assay/runs.db in the project.",
     )
     output: Path | None = Field(None, description="Folder that takes every file output of a run.")
-    max_record_bytes: int = Field(
-        16 * MIB, gt=0, description="Longest record that is read; a longer one is a reject."
-    )
+    max_record_bytes: int = Field(16 * MIB, gt=0, description="Longest record that is read; a longer one is a reject.")
     max_record_depth: int = Field(200, gt=0, description="Deepest nesting of a record.")
     max_record_errors: int = Field(100, gt=0, description="Errors kept per record.")
     max_error_input: int = Field(1_000, gt=0, description="Characters of a wrong value kept in an error.")
