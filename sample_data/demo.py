@@ -1,26 +1,27 @@
 """`make demo`: run both pipelines on the sample data, show one reject, and say what to try next."""
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-ASSAY = str(Path(sys.executable).with_name("assay"))
+from assay.cli import cli
 
 
 def assay(*arguments: str) -> None:
     """Run one command as a user would, showing it."""
     print(f"\n$ assay {' '.join(arguments)}", flush=True)
-    done = subprocess.run([ASSAY, *arguments], cwd=ROOT, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    try:
+        cli.main(list(arguments), prog_name="assay", standalone_mode=False)
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def main() -> None:
     """Run the demo."""
+    os.chdir(Path(__file__).parent.parent)
     assay("list")
-    assay("run", "orders", "--quiet")
-    assay("runs", "latest")
+    assay("run", "orders")
     assay("rejects", "list", "latest")
     assay("rejects", "show", "latest", "1")
     assay("run", "invoices")
@@ -36,4 +37,4 @@ Try next:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

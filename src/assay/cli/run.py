@@ -131,9 +131,11 @@ def print_result(result: Result) -> None:
     if reasons:
         some = ", ".join(f"{count:,} {safe(kind)}" for kind, count in list(reasons.items())[:6])
         console.print(f"rejects  {some} -> assay rejects list {result.id}")
-    times = result.ledger.get("seconds", {})
+    times = [
+        f"{safe(name)} {seconds:.1f}" for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05
+    ]
     if times:
-        console.print("time     " + ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times.items()) + " s")
+        console.print("time     " + ", ".join(times) + " s")
 
 
 def _print_outputs(result: Result) -> None:
