@@ -197,7 +197,7 @@ def _plain(dtype: Any) -> pl.DataType:
             return pl.Struct({field.name: _plain(field.dtype) for field in dtype.fields})
         case pl.List() | pl.Array():
             return pl.List(_plain(dtype.inner))
-        case pl.Decimal() | pl.Enum() | pl.Categorical() | pl.Null():
+        case pl.Decimal() | pl.Enum() | pl.Categorical():
             return pl.String()
         case pl.Date() | pl.Datetime() | pl.Time() | pl.Duration():
             return pl.Int64()

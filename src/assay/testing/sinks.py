@@ -161,7 +161,7 @@ class SinkConformance:
 
     unstorable: ClassVar[str] = ""
     steps: ClassVar[Steps] = FILE_STEPS
-    readers: ClassVar[int] = 20
+    readers: ClassVar[int] = 10
 
     def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
         """A sink that names its target relative to the root, the same each time."""
