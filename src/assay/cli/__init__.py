@@ -6,11 +6,15 @@ import importlib
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Sequence
 from types import FrameType
+from typing import TextIO
 
 import click
 
-from assay.errors import unknown_name
+from assay.cli.console import FAILED, INTERRUPTED, MISUSED, TERMINATED, print_error, print_json, status_of, tell
+from assay.errors import AssayError, unknown_name
 
 #: Command -> (module, section, one line of help): read without importing the module.
 COMMANDS = {
@@ -18,7 +22,7 @@ COMMANDS = {
     "list": ("assay.cli.show", "Look", "List the pipelines of this project."),
     "show": ("assay.cli.show", "Look", "Show what a pipeline does, from top to bottom."),
     "check": ("assay.cli.show", "Build", "Check pipelines, books and tables before any data is read."),
-    "preview": ("assay.cli.show", "Build", "Show the first records after each step; writes nothing."),
+    "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
     "runs": ("assay.cli.runs", "Look", "List past runs, or show one."),
     "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay or discard rejected records."),
 }
@@ -31,6 +35,8 @@ Examples:
   assay run orders --input 'feeds/*.jsonl.gz' --max-rejects 1%
   assay rejects list latest
 """
+
+_NOTHING = "nothing was published. Run it again when you like."
 
 
 class LazyGroup(click.Group):
@@ -74,20 +80,99 @@ def cli() -> None:
     """
 
 
+def run_cli(args: Sequence[str]) -> int:
+    """Run one command; whatever is the user's to mend ends in a message and an exit status, never in a traceback.
+
+    Args:
+        args: The command line without the program's name.
+
+    Returns:
+        The exit status.
+    """
+    as_json = "--json" in args
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return int(cli.main(args=list(args), prog_name="assay", standalone_mode=False) or 0)
+        except SystemExit as stop:
+            if stop.code == TERMINATED:
+                _tell_stopped("terminated", stop, as_json=as_json)
+            return stop.code if isinstance(stop.code, int) else FAILED
+        except (click.Abort, KeyboardInterrupt) as stop:
+            _tell_stopped("interrupted", stop.__cause__ or stop, as_json=as_json)
+            return INTERRUPTED
+        except click.ClickException as error:
+            _tell_usage(error, as_json=as_json)
+            return error.exit_code
+        except AssayError as error:
+            tell(error, str(error), as_json=as_json)
+            return status_of(error)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            tell(error, f"{error.filename or 'standard output'}: {error.strerror}", as_json=False)
+            return FAILED
+        except Exception as error:
+            # A defect of ours: the traceback is for a report, the document for who reads standard output.
+            if as_json:
+                tell(error, f"{type(error).__name__}: {error}", as_json=True)
+            raise
+
+
 def main() -> None:
     """Entry point of `assay`."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli.main(prog_name="assay", standalone_mode=True)
+        status = run_cli(sys.argv[1:])
+        sys.stdout.flush()
     except BrokenPipeError:
+        # Who read our output has gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        status = FAILED
+    except OSError as error:
+        print_error(f"standard output: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+    sys.exit(status)
+
+
+def _stream(stream: TextIO | None) -> TextIO:
+    """In UTF-8 whatever the locale; a closed one swallows."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - until the process ends
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return stream
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     # A second signal ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise SystemExit(143)
+    raise SystemExit(TERMINATED)
+
+
+def _tell_stopped(word: str, stop: BaseException, *, as_json: bool) -> None:
+    """Say what a signal has left; the run itself notes it on the exception when there is one."""
+    message = "; ".join(getattr(stop, "__notes__", [])) or _NOTHING
+    if as_json:
+        content = {"type": "Interrupted", "message": message}
+        print_json({"schema": 1, "status": "interrupted", "error": content})
+    else:
+        click.echo(f"{word}: {message}", err=True)
+
+
+def _tell_usage(error: click.ClickException, *, as_json: bool) -> None:
+    message = error.format_message()
+    if as_json:
+        content = {"type": type(error).__name__, "message": message}
+        print_json({"schema": 1, "status": "failed", "error": content})
+        return
+    print_error(message)
+    context = getattr(error, "ctx", None)
+    if error.exit_code == MISUSED and context is not None:
+        click.echo(f"{context.get_usage()}\nMore: {context.command_path} --help", err=True)
+
+
+def _show_warning(message: Warning | str, *_args: object, **_kwargs: object) -> None:
+    click.echo(f"warning: {message}", err=True)

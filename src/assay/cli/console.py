@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, ParamSpec
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Exit status, part of the contract.
 PUBLISHED, FAILED, MISUSED, OVER_BUDGET = 0, 1, 2, 3
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
-P = ParamSpec("P")
+#: Width of the labels of a summary, and the narrowest that a column is wrapped to.
+_LABEL: Final = 9
+_NARROW: Final = 16
+_GAP: Final = "  "
 
 
 def is_live() -> bool:
@@ -29,15 +33,23 @@ def is_live() -> bool:
 
 
 def output() -> Console:
-    """Standard output: uncut and unboxed in a pipe."""
-    if sys.stdout.isatty():
-        return Console(highlight=False, force_interactive=False)
-    return Console(highlight=False, width=10_000, force_interactive=False)
+    """Standard output; lines are wrapped by nobody but us."""
+    from rich.console import Console  # noqa: PLC0415 - --help shall not wait for it
+
+    return Console(highlight=False, soft_wrap=True, force_interactive=False)
 
 
-def errors() -> Console:
+def errors(*, live: bool = False) -> Console:
     """Standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, force_interactive=False)
+    from rich.console import Console  # noqa: PLC0415 - --help shall not wait for it
+
+    # Rich would take FORCE_COLOR in a pipe for a terminal whose lines can be replaced.
+    return Console(stderr=True, highlight=False, soft_wrap=not live, force_interactive=live)
+
+
+def width() -> int | None:
+    """Columns of the terminal on standard output; None where it is none, so that nothing is cut."""
+    return output().width if sys.stdout.isatty() else None
 
 
 def safe(text: object) -> str:
@@ -45,14 +57,92 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table; `right` names the columns of numbers."""
-    made = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=not sys.stdout.isatty())
-    for row in rows:
-        made.add_row(*(Text(safe(cell)) for cell in row))
-    return made
+def say(text: str) -> None:
+    """A line on standard output, as it is."""
+    output().print(text, markup=False)
+
+
+def print_labelled(label: str, text: str) -> None:
+    """A line of a summary; on a terminal it is wrapped below itself."""
+    columns = width()
+    lead, below = label.ljust(_LABEL), " " * _LABEL
+    if columns is None or columns <= 2 * _LABEL:
+        say(lead + text)
+        return
+    say(
+        textwrap.fill(
+            text, columns, initial_indent=lead, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+        )
+    )
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """A plain table: whole in a pipe; on a terminal, what is too wide is left out or wrapped, and said.
+
+    Args:
+        columns: Heads.
+        rows: Cells, as many as there are heads.
+        right: Columns of numbers.
+        optional: Columns that may be left out, the first to go first.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - --help shall not wait for it
+    from rich.text import Text  # noqa: PLC0415
+
+    cells = [[safe(cell) for cell in row] for row in rows]
+    widths = {name: max(map(cell_len, (name, *(row[i] for row in cells))), default=0) for i, name in enumerate(columns)}
+    shown, gone = list(columns), []
+    limit = width()
+    if limit is not None:
+        for name in optional:
+            if _least(shown, widths, right) <= limit:
+                break
+            shown.remove(name)
+            gone.append(name)
+        over = _total(shown, widths) - limit
+        if over > 0:
+            widest = max((n for n in shown if n not in right), key=lambda n: widths[n], default=shown[0])
+            widths[widest] = max(widths[widest] - over, _NARROW)
+    places = [columns.index(name) for name in shown]
+    console = output()
+    console.print(Text(_line(shown, shown, widths, right), "dim"))
+    for row in cells:
+        wrapped = [
+            textwrap.wrap(row[i], widths[name], break_on_hyphens=False) or [""]
+            if len(row[i]) > widths[name]
+            else [row[i]]
+            for i, name in zip(places, shown, strict=True)
+        ]
+        for number in range(max(map(len, wrapped))):
+            part = [lines[number] if number < len(lines) else "" for lines in wrapped]
+            console.print(_line(part, shown, widths, right), markup=False)
+    if gone:
+        console.print(Text(f"+{len(gone)} columns: {', '.join(gone)} (in a pipe all are shown)", "dim"))
+
+
+def _total(names: Sequence[str], widths: Mapping[str, int]) -> int:
+    return sum(widths[name] for name in names) + len(_GAP) * (len(names) - 1)
+
+
+def _least(names: Sequence[str], widths: Mapping[str, int], right: Sequence[str]) -> int:
+    """How narrow it can be made by wrapping its widest column of text."""
+    spare = max((widths[name] - _NARROW for name in names if name not in right), default=0)
+    return _total(names, widths) - max(spare, 0)
+
+
+def _line(cells: Sequence[str], names: Sequence[str], widths: Mapping[str, int], right: Sequence[str]) -> str:
+    from rich.cells import cell_len  # noqa: PLC0415 - --help shall not wait for it
+
+    padded = (
+        " " * (widths[name] - cell_len(cell)) + cell if name in right else cell + " " * (widths[name] - cell_len(cell))
+        for cell, name in zip(cells, names, strict=True)
+    )
+    return _GAP.join(padded).rstrip()
 
 
 def print_json(document: object) -> None:
@@ -60,50 +150,47 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
-def fail(error: AssayError, *, as_json: bool, status: int | None = None) -> NoReturn:
-    """Print an error and end."""
-    if status is None:
-        status = MISUSED if isinstance(error, ConfigurationError | NotFoundError) else FAILED
-    if as_json:
-        where = {
-            name: getattr(error, name)
-            for name in ("file", "record", "offset", "where", "sink")
-            if getattr(error, name, None) is not None
-        }
-        content = {"type": type(error).__name__, "message": str(error)} | ({"where": where} if where else {})
-        print_json({"schema": 1, "status": "failed", "error": content})
-    else:
-        errors().print(Text.assemble(("error: ", "bold red"), safe(error)))
-    sys.exit(status)
+def print_error(message: str, hints: Sequence[str] = ()) -> None:
+    """What is wrong, and what to do."""
+    from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
+
+    console = errors()
+    console.print(Text.assemble(("error: ", "bold red"), safe(message)))
+    for hint in hints:
+        console.print(f"  {safe(hint)}", markup=False)
 
 
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn errors of ours into a message and an exit status; nothing of ours ends in a traceback."""
+def status_of(error: AssayError) -> int:
+    """The exit status for an error."""
+    return MISUSED if isinstance(error, ConfigurationError | NotFoundError) else FAILED
 
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        as_json = bool(kwargs.get("as_json", False))
-        try:
-            command(*args, **kwargs)
-        except AssayError as error:
-            fail(error, as_json=as_json)
-        except KeyboardInterrupt:
-            errors().print("interrupted: nothing was published. Run it again when you like.")
-            sys.exit(INTERRUPTED)
 
-    return run
+def tell(error: Exception, message: str, *, as_json: bool) -> None:
+    """Print an error. Notes on it are hints what to do."""
+    hints: list[str] = getattr(error, "__notes__", [])
+    if not as_json:
+        print_error(message, hints)
+        return
+    places = ("file", "record", "offset", "where", "sink")
+    where = {name: getattr(error, name) for name in places if getattr(error, name, None) is not None}
+    content: dict[str, Any] = {"type": type(error).__name__, "message": message}
+    content |= {"where": where} if where else {}
+    content |= {"hint": " ".join(hints)} if hints else {}
+    print_json({"schema": 1, "status": "failed", "error": content})
 
 
 def parse_params(pairs: Sequence[str]) -> dict[str, Any]:
     """From `key=value` pairs.
 
     Raises:
-        ConfigurationError: a pair without `=`.
+        ConfigurationError: a pair without `=`, or a key twice.
     """
     made: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise ConfigurationError(f"--set takes key=value, not {pair!r}")
+        if key in made:
+            raise ConfigurationError(f"--set {key} is given twice")
         made[key] = value
     return made

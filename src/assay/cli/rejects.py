@@ -7,17 +7,18 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from assay.cli.console import FAILED, PUBLISHED, guarded, output, parse_params, print_json, safe, table
-from assay.cli.run import print_result
-from assay.cli.runs import open_store
-from assay.errors import NotFoundError
-from assay.pipeline import load, replay
-from assay.runs import DeadLetter
-from assay.settings import Settings
+from assay.cli.console import parse_params, print_json, print_table, safe, say
+from assay.cli.run import exit_status, print_result
+from assay.cli.runs import find_run, open_store
+from assay.errors import ConfigurationError, NotFoundError
+
+if TYPE_CHECKING:
+    from assay.runs import DeadLetter, Run, RunStore
+    from assay.settings import Settings
 
 
 @click.group("rejects", epilog="\b\nExamples:\n  assay rejects list latest\n  assay rejects show latest 1")
@@ -28,11 +29,10 @@ def rejects_command() -> None:
 @rejects_command.command("list", epilog="\b\nExample:\n  assay rejects list latest")
 @click.argument("run", default="latest")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def list_command(run: str, as_json: bool) -> None:
     """Count the rejects of RUN by stage, field, error and value."""
-    with open_store(Settings.load()) as store:
-        found = store.get(run)
+    with open_store(_settings()) as store:
+        found = _kept_by(store, run)
         groups: Counter[tuple[str, str, str]] = Counter()
         first: dict[tuple[str, str, str], tuple[DeadLetter, str]] = {}
         documents: list[dict[str, object]] = []
@@ -48,118 +48,138 @@ def list_command(run: str, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, "run": found.id, "rejects": documents})
         return
-    rows = []
-    for (stage, field, kind), count in groups.most_common():
-        letter, value = first[stage, field, kind]
-        rows.append(
-            (
-                f"{count:,}",
-                stage,
-                field or "-",
-                kind,
-                json.dumps(value[:30], ensure_ascii=False),
-                _place(letter),
-                letter.number,
-            )
-        )
-    console = output()
-    if not rows:
-        console.print(f"run {found.id} of {found.pipeline} rejected nothing")
+    if not groups:
+        say(f"run {found.id} of {found.pipeline} rejected nothing")
         return
+    # Records that only go with their document come last: mending the one to blame brings them back.
+    ordered = sorted(groups.items(), key=lambda group: (group[0][0] == "document", -group[1]))
+    rows = []
+    for (stage, field, kind), count in ordered:
+        letter, value = first[stage, field, kind]
+        shown = json.dumps(value[:30], ensure_ascii=False) if _tells_more(letter, value) else "-"
+        rows.append((f"{count:,}", stage, field or "-", kind, shown, _place(letter), letter.number))
     columns = ("count", "stage", "field", "error", "value", "first at", "number")
-    console.print(table(columns, rows, right=("count", "number")))
-    console.print(", ".join(f"{count:,} {state}" for state, count in sorted(states.items())))
-    console.print(f"one record: assay rejects show {found.id} {rows[0][-1]}")
+    print_table(columns, rows, right=("count", "number"), optional=("stage", "value", "first at"))
+    say(", ".join(f"{count:,} {state}" for state, count in sorted(states.items())))
+    say(f"one record: assay rejects show {found.id} {rows[0][-1]}")
 
 
 @rejects_command.command("show", epilog="\b\nExample:\n  assay rejects show latest 1")
 @click.argument("run")
 @click.argument("number", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def show_command(run: str, number: int, as_json: bool) -> None:
     """Show the rejected record NUMBER of RUN: its place, every error, and its bytes."""
-    with open_store(Settings.load()) as store:
-        found = store.get(run)
+    with open_store(_settings()) as store:
+        found = _kept_by(store, run)
         letter = store.dead_letter(found.id, number)
     if as_json:
         print_json({"schema": 1, "run": found.id} | _as_json(letter))
         return
-    console = output()
-    console.print(
+    say(
         f"{safe(letter.source)}  record {letter.record:,}  line {letter.line:,}  byte {letter.offset:,}  {letter.stage}"
     )
     for error in letter.errors:
         field = f"{error['loc']}  " if error["loc"] else ""
-        value = f", got {json.dumps(error['input'][:200], ensure_ascii=False)}" if error["input"] else ""
-        console.print(safe(f"  {field}{error['type']}: {error['msg']}{value}"), soft_wrap=True)
-    console.print(f"  {_shown(letter.raw)}", soft_wrap=True, markup=False)
+        got = error["input"] if _tells_more(letter, error["input"]) else ""
+        value = f", got {json.dumps(got[:200], ensure_ascii=False)}" if got else ""
+        say(safe(f"  {field}{error['type']}: {error['msg']}{value}"))
+    say(f"  {_shown(letter.raw)}")
     if letter.edited is not None:
-        console.print("edited:")
-        console.print(f"  {_shown(letter.edited)}", soft_wrap=True, markup=False)
+        say("edited:")
+        say(f"  {_shown(letter.edited)}")
     if letter.state == "open":
-        console.print(f"mend it: assay rejects edit {found.id} {number}; after a fix: assay rejects replay {found.id}")
+        say(f"mend it: assay rejects edit {found.id} {number}; after a fix: assay rejects replay {found.id}")
     else:
-        console.print(f"{letter.state}: {safe(letter.closed_by)}")
+        say(f"{letter.state}: {safe(letter.closed_by)}")
 
 
 @rejects_command.command("edit", epilog="\b\nExample:\n  assay rejects edit latest 1 --from mended.json")
 @click.argument("run")
 @click.argument("number", type=int)
 @click.option("--from", "file", type=click.File("rb"), help="Take the mended record from a file (- is standard input).")
-@guarded
 def edit_command(run: str, number: int, file: BinaryIO | None) -> None:
     """Mend the record NUMBER of RUN, in your editor or from a file. The original is kept beside it."""
-    with open_store(Settings.load()) as store:
-        found = store.get(run)
+    with open_store(_settings()) as store:
+        found = _kept_by(store, run)
         letter = store.dead_letter(found.id, number)
-        if letter.state != "open":
-            raise NotFoundError(f"open reject of run {found.id}", number)
+        _see_open(letter)
+        if file is None and not sys.stdin.isatty():
+            raise ConfigurationError("there is no terminal for an editor; give the mended record with --from FILE")
         if file is not None:
             data = file.read().rstrip(b"\r\n")
         else:
             suffix = Path(letter.source).suffix or ".txt"
-            text = click.edit(letter.current.decode("utf-8", "surrogateescape"), extension=suffix)
-            if text is None:
-                output().print("not changed")
+            old = letter.current.decode("utf-8", "surrogateescape")
+            text = click.edit(old, extension=suffix)
+            if text is None or text.rstrip("\r\n") == old.rstrip("\r\n"):
+                say("not changed")
                 return
             data = text.encode("utf-8", "surrogateescape").rstrip(b"\r\n")
+        if not data:
+            raise ConfigurationError(f"that is empty; to give a record up: assay rejects discard {found.id} {number}")
         store.edit_reject(found.id, number, data)
-    output().print(f"kept; now: assay rejects replay {found.id}")
+    say(f"kept; now: assay rejects replay {found.id}")
 
 
 @rejects_command.command("replay", epilog="\b\nExample:\n  assay rejects replay latest")
 @click.argument("run", default="latest")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter; by default those of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def replay_command(run: str, params: tuple[str, ...], as_json: bool) -> None:
     """Read the open rejects of RUN again by today's pipeline, and publish exactly those that now pass."""
-    settings = Settings.load()
+    from assay.pipeline import load, replay  # noqa: PLC0415 - --help shall not wait for it
+
+    settings = _settings()
     with open_store(settings) as store:
-        found = store.get(run)
+        found = _kept_by(store, run)
     result = replay(load(found.pipeline, settings), found.id, params=parse_params(params) or None, settings=settings)
     if as_json:
         print_json(result.as_json())
     else:
-        print_result(result)
-    sys.exit(PUBLISHED if result.status == "published" else FAILED)
+        print_result(result, rejects_of=found.id)
+    sys.exit(exit_status(result))
 
 
 @rejects_command.command("discard", epilog="\b\nExample:\n  assay rejects discard latest 1 --reason 'test order'")
 @click.argument("run")
 @click.argument("numbers", type=int, nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why these records are given up; it is kept.")
-@guarded
 def discard_command(run: str, numbers: tuple[int, ...], reason: str) -> None:
     """Give up the records NUMBERS of RUN, with a reason. Their bytes are kept."""
-    with open_store(Settings.load()) as store:
-        found = store.get(run)
-        for number in numbers:
-            if store.dead_letter(found.id, number).state != "open":
-                raise NotFoundError(f"open reject of run {found.id}", number)
-        store.close_rejects(found.id, numbers, "discarded", reason)
-    output().print(f"{len(numbers):,} discarded")
+    if not reason.strip():
+        raise ConfigurationError("--reason is empty; say why, for those who ask later")
+    given = sorted(set(numbers))
+    with open_store(_settings()) as store:
+        found = _kept_by(store, run)
+        for number in given:
+            _see_open(store.dead_letter(found.id, number))
+        store.close_rejects(found.id, given, "discarded", reason)
+    say(f"{len(given):,} discarded")
+
+
+def _settings() -> Settings:
+    from assay.settings import Settings  # noqa: PLC0415 - --help shall not wait for it
+
+    return Settings.load()
+
+
+def _kept_by(store: RunStore, name: str) -> Run:
+    """The run that keeps the rejects: a replay leaves them with the run whose rejects it reads."""
+    run = find_run(store, name)
+    return store.get(run.parent) if run.parent is not None else run
+
+
+def _see_open(letter: DeadLetter) -> None:
+    if letter.state != "open":
+        error = NotFoundError(f"open reject of run {letter.run}", letter.number)
+        error.add_note(f"It is {letter.state}: {letter.closed_by}")
+        raise error
+
+
+def _tells_more(letter: DeadLetter, value: str) -> bool:
+    """Whether a value says more than the record beside it, of which it may be the beginning."""
+    return bool(value) and not letter.raw.decode("utf-8", "replace").lstrip().startswith(value[:200])
 
 
 def _place(letter: DeadLetter) -> str:

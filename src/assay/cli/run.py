@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.text import Text
 
 from assay.cli.console import (
     FAILED,
     OVER_BUDGET,
     PUBLISHED,
     errors,
-    guarded,
     is_live,
     output,
     parse_params,
+    print_error,
     print_json,
+    print_labelled,
     safe,
 )
-from assay.pipeline import Result, load
-from assay.pipeline.execution import resume
-from assay.settings import Settings
+from assay.cli.runs import find_run, open_store
+from assay.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from assay.pipeline import Result
 
 
 @click.command(
@@ -35,6 +39,7 @@ from assay.settings import Settings
 @click.argument("name")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
 @click.option("--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), or - .")
+@click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
 @click.option("--output", metavar="DIR", type=click.Path(path_type=Path), help="Put every file output under DIR.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Read only the first N records.")
 @click.option("--engine", default="local", show_default=True, help="Where it runs.")
@@ -43,11 +48,11 @@ from assay.settings import Settings
 @click.option("--resume", "resumed", metavar="RUN", help="Finish or undo what a run that died has left.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--quiet", is_flag=True, help="No progress; errors only.")
-@guarded
 def run_command(
     name: str,
     params: tuple[str, ...],
     source: str | None,
+    fmt: str | None,
     output: Path | None,
     limit: int | None,
     engine: str,
@@ -61,10 +66,20 @@ def run_command(
 
     Exit status: 0 published; 1 failed, nothing published; 2 wrong use; 3 rejects over the budget, nothing published.
     """
+    from assay.pipeline import load  # noqa: PLC0415 - --help shall not wait for these
+    from assay.pipeline.execution import resume  # noqa: PLC0415
+    from assay.settings import Settings  # noqa: PLC0415
+
     settings = Settings.load()
     pipeline = load(name, settings)
+    if source == "":
+        raise ConfigurationError("--input is empty; name a path, a glob, or - for standard input")
+    if fmt is not None:
+        pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
     if resumed is not None:
-        result = resume(pipeline, resumed, settings)
+        with open_store(settings) as store:
+            run = find_run(store, resumed, name)
+        result = resume(pipeline, run.id, settings)
     else:
         with _Meter(live=is_live() and not quiet, silent=quiet or as_json) as meter:
             result = pipeline.run(
@@ -80,70 +95,86 @@ def run_command(
             )
     if as_json:
         print_json(result.as_json())
-    elif not quiet or result.status != "published":
+    elif not quiet:
         print_result(result)
-    sys.exit(
-        {"published": PUBLISHED, "rejected": OVER_BUDGET}.get(
-            result.status, PUBLISHED if dry_run and not result.error else FAILED
-        )
-    )
+    elif result.error and not result.dry_run:
+        _print_failure(result)
+    sys.exit(exit_status(result))
 
 
-def print_result(result: Result) -> None:
-    """The summary of a run."""
-    console = output()
+def exit_status(result: Result) -> int:
+    """As the contract has it; a dry run that got as far as publishing has done what it was asked."""
+    if result.status == "published" or result.dry_run:
+        return PUBLISHED
+    return OVER_BUDGET if result.status == "rejected" else FAILED
+
+
+def print_result(result: Result, *, rejects_of: str | None = None) -> None:
+    """The summary of a run; `rejects_of` is the run that keeps the rejects, where it is another one."""
+    from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
+
     word = "DRY RUN" if result.dry_run else result.status.upper()
     style = "bold green" if result.status == "published" or result.dry_run else "bold red"
     counts = result.counts
     rate = f"  {counts['read'] / result.seconds:,.0f} records/s" if result.seconds > 0 and counts["read"] else ""
-    head = Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
-    console.print(head)
+    output().print(
+        Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
+    )
     if counts["read"] or not result.error:
-        share = f" ({100 * counts['rejected'] / counts['read']:.2f} %)" if counts["read"] and counts["rejected"] else ""
-        line = (
-            f"records  read {counts['read']:,} = written {counts['written']:,} + filtered {counts['filtered']:,}"
-            f" + rejected {counts['rejected']:,}{share}"
-        )
-        console.print(line)
-        filtered = {k: v for k, v in result.ledger.get("filtered", {}).items() if v}
-        if filtered:
-            console.print("         filtered: " + ", ".join(f"{safe(k)} {v:,}" for k, v in filtered.items()))
-        if result.ledger.get("unknown_documents"):
-            unknown = result.ledger["unknown_documents"]
-            console.print(f"         {unknown:,} rejected records do not say to which document they belong")
+        _print_records(result)
     for number, (currency, sums) in enumerate(sorted(result.money.items())):
-        lead = "money   " if number == 0 else "        "
-        amount = {name: f"{Decimal(value):,}" for name, value in sums.items()}
-        console.print(
-            f"{lead} {currency}  list {amount['list']} - discounts {amount['discounts']} = net {amount['net']}"
-        )
-        console.print(f"              + tax {amount['tax']} = gross {amount['gross']}")
-        if Decimal(sums.get("set_aside", "0")):
-            console.print(f"              set aside with rejected documents: {amount['set_aside']}")
-    if result.error:
-        errors().print(Text.assemble(("error: ", "bold red"), safe(result.error["message"])))
-        if result.status == "failed":
-            errors().print("  Nothing was published.")
+        _print_money("" if number else "money", currency, sums)
+    if result.error and not result.dry_run:
+        _print_failure(result)
     elif counts["read"] or result.outputs:
-        console.print("ledger   balanced")
-    _print_outputs(result)
+        print_labelled("ledger", "balanced")
+    for number, (name, one) in enumerate(result.outputs.items()):
+        print_labelled(
+            "" if number else "outputs", f"{name}  {one['mode']}  {one['rows']:,} rows  {safe(one['target'])}"
+        )
+    if result.dry_run:
+        print_labelled("outputs", "none: this was a dry run")
     reasons: dict[str, int] = result.ledger.get("reasons", {})
     if reasons:
         some = ", ".join(f"{count:,} {safe(kind)}" for kind, count in list(reasons.items())[:6])
-        console.print(f"rejects  {some} -> assay rejects list {result.id}")
-    times = [
-        f"{safe(name)} {seconds:.1f}" for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05
-    ]
+        rest = f" and {len(reasons) - 6} more kinds" if len(reasons) > 6 else ""
+        print_labelled("rejects", f"{some}{rest} -> assay rejects list {rejects_of or result.id}")
+    times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
-        console.print("time     " + ", ".join(times) + " s")
+        print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
 
 
-def _print_outputs(result: Result) -> None:
-    console = output()
-    for number, (name, one) in enumerate(result.outputs.items()):
-        lead = "outputs " if number == 0 else "        "
-        note = f"  ({one['note']})" if one.get("note") else ""
-        console.print(f"{lead} {name}  {one['mode']}  {one['rows']:,} rows  {safe(one['target'])}{note}")
+def _print_records(result: Result) -> None:
+    counts = result.counts
+    share = f" ({100 * counts['rejected'] / counts['read']:.2f} %)" if counts["read"] and counts["rejected"] else ""
+    # A run that broke off has not followed every record to its end.
+    equals = "=" if sum(counts.values()) == 2 * counts["read"] else ":"
+    print_labelled(
+        "records",
+        f"read {counts['read']:,} {equals} written {counts['written']:,} + filtered {counts['filtered']:,}"
+        f" + rejected {counts['rejected']:,}{share}",
+    )
+    filtered = {k: v for k, v in result.ledger.get("filtered", {}).items() if v}
+    if filtered:
+        print_labelled("", "filtered: " + ", ".join(f"{safe(k)} {v:,}" for k, v in filtered.items()))
+    unknown = result.ledger.get("unknown_documents")
+    if unknown:
+        print_labelled("", f"{unknown:,} rejected records do not say to which document they belong")
+
+
+def _print_money(label: str, currency: str, sums: dict[str, str]) -> None:
+    amount = {name: f"{Decimal(value):,}" for name, value in sums.items()}
+    currency = safe(currency) or "(no currency)"
+    print_labelled(label, f"{currency}  list {amount['list']} - discounts {amount['discounts']} = net {amount['net']}")
+    print_labelled("", f"     + tax {amount['tax']} = gross {amount['gross']}")
+    if Decimal(sums.get("set_aside", "0")):
+        print_labelled("", f"     set aside with rejected documents: {amount['set_aside']}")
+
+
+def _print_failure(result: Result) -> None:
+    error = result.error or {}
+    failed = result.status == "failed" and "nothing was published" not in error["message"]
+    print_error(error["message"], ["Nothing was published."] if failed else [])
 
 
 class _Meter:
@@ -156,10 +187,16 @@ class _Meter:
         self._started = time.monotonic()
         self._stage = ""
         if live and not silent:
+            from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - --help shall not wait for it
+
             text = "{task.description}  {task.fields[records]:,} records  {task.fields[rate]}"
             rejects = "{task.fields[rejects]:,} rejected"
             self._bar = Progress(
-                TextColumn(text), TextColumn(rejects), BarColumn(pulse_style="cyan"), console=errors(), transient=True
+                TextColumn(text),
+                TextColumn(rejects),
+                BarColumn(pulse_style="cyan"),
+                console=errors(live=True),
+                transient=True,
             )
 
     def __enter__(self) -> Self:

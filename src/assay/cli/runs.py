@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.console import guarded, output, print_json, table
-from assay.cli.run import print_result
-from assay.pipeline import result_of
-from assay.runs import RunStore
-from assay.settings import Settings
+from assay.cli.console import print_json, print_table, say
+from assay.errors import NotFoundError, nearest
+
+if TYPE_CHECKING:
+    from assay.runs import Run, RunStore
+    from assay.settings import Settings
 
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[RunStore]:
     """The run store of the project."""
+    from assay.runs import RunStore  # noqa: PLC0415 - --help shall not wait for it
+
     store = RunStore(settings.run_store_url)
     try:
         yield store
@@ -24,27 +28,56 @@ def open_store(settings: Settings) -> Iterator[RunStore]:
         store.close()
 
 
+def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
+    """A run by its id, the beginning of its id, or `latest`.
+
+    Raises:
+        NotFoundError: none, or several; its notes say what to do.
+    """
+    try:
+        return store.get(name, pipeline)
+    except NotFoundError as error:
+        known = [run.id for run in store.runs(1000, pipeline)]
+        near = nearest(name, known)
+        if not known:
+            error.add_note("There are no runs yet; assay run NAME makes one.")
+        elif near:
+            error.add_note(f'Did you mean "{near}"? assay runs lists them.')
+        else:
+            error.add_note("assay runs lists them; the beginning of an id is enough, and so is latest.")
+        raise
+
+
 @click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs --pipeline orders")
 @click.argument("run", required=False)
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
     """List past runs, the last first; or show RUN (an id, the beginning of one, or latest)."""
+    from assay.cli.run import print_result  # noqa: PLC0415 - --help shall not wait for these
+    from assay.pipeline import load, result_of  # noqa: PLC0415
+    from assay.settings import Settings  # noqa: PLC0415
+
     settings = Settings.load()
     with open_store(settings) as store:
         if run is not None:
-            result = result_of(store.get(run, pipeline), settings.run_store_url)
+            one = find_run(store, run, pipeline)
+            result = result_of(one, settings.run_store_url)
             if as_json:
                 print_json(result.as_json())
             else:
-                print_result(result)
+                print_result(result, rejects_of=one.parent)
             return
         found = store.runs(limit, pipeline)
+    if not found and pipeline is not None:
+        load(pipeline, settings)
     results = [result_of(one, settings.run_store_url) for one in found]
     if as_json:
         print_json({"schema": 1, "runs": [one.as_json() for one in results]})
+        return
+    if not found:
+        say(f"no runs{f' of {pipeline}' if pipeline else ''} yet; assay run {pipeline or 'NAME'} makes one")
         return
     rows = [
         (
@@ -55,9 +88,10 @@ def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: boo
             f"{one.counts['read']:,}",
             f"{one.counts['written']:,}",
             f"{one.counts['rejected']:,}",
-            (one.error or {}).get("message", "")[:80],
+            (one.error or {}).get("message", ""),
         )
         for one, kept in zip(results, found, strict=True)
     ]
     columns = ("run", "pipeline", "status", "started", "read", "written", "rejected", "why")
-    output().print(table(columns, rows, right=("read", "written", "rejected")))
+    counts = ("read", "written", "rejected")
+    print_table(columns, rows, right=counts, optional=("started", "read", "why"))

@@ -1,26 +1,40 @@
-"""`assay list`, `show`, `check`, `preview`."""
+"""`assay list`, `show`, `check`."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
-import polars as pl
-from rich.text import Text
 
-from assay.cli.console import MISUSED, errors, guarded, output, parse_params, print_json, safe, table
+from assay.cli.console import (
+    MISUSED,
+    errors,
+    output,
+    parse_params,
+    print_error,
+    print_json,
+    print_labelled,
+    print_table,
+    safe,
+    say,
+)
 from assay.errors import AssayError
-from assay.pipeline import find, load
-from assay.records import RecordReader
-from assay.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from assay.pipeline import Pipeline
 
 
 @click.command("list", epilog="\b\nExample:\n  assay list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def list_command(as_json: bool) -> None:
     """List the pipelines of this project. A broken file does not hide the others."""
+    from assay.pipeline import find  # noqa: PLC0415 - --help shall not wait for these
+    from assay.settings import Settings  # noqa: PLC0415
+
     found, broken = find(Settings.load())
     if as_json:
         print_json(
@@ -33,52 +47,57 @@ def list_command(as_json: bool) -> None:
         return
     rows = [(name, one.description) for name, one in sorted(found.items())]
     if rows:
-        output().print(table(("pipeline", "what it does"), rows))
-    else:
+        print_table(("pipeline", "what it does"), rows)
+    elif not broken:
         errors().print("no pipelines here yet: put one into the pipelines folder")
     for one in broken:
-        errors().print(Text.assemble(("broken: ", "bold red"), safe(f"{one.file.name}: {one.reason}")))
+        print_error(f"{one.file.name} is broken: {one.reason}")
 
 
 @click.command("show", epilog="\b\nExample:\n  assay show orders")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def show_command(name: str, as_json: bool) -> None:
     """Show what the pipeline NAME does, from top to bottom."""
+    from rich.text import Text  # noqa: PLC0415 - --help shall not wait for these
+
+    from assay.pipeline import load  # noqa: PLC0415
+    from assay.records import RecordReader  # noqa: PLC0415
+
     pipeline = load(name)
     source = pipeline.source
-    fields = RecordReader(source.model, source.how()).schema
+    columns = RecordReader(source.model, source.how()).schema
     steps = [(step.name, type(step).__name__) for step in pipeline.bound_steps]
     if as_json:
+        types = {column: str(dtype) for column, dtype in columns.items()}
         print_json(
             {
                 "schema": 1,
                 "name": pipeline.name,
                 "description": pipeline.description,
                 "params": pipeline.params.model_json_schema() if pipeline.params else None,
-                "source": {"path": source.path, "model": source.model.__name__, "columns": _types(fields)},
+                "source": {"path": source.path, "model": source.model.__name__, "columns": types},
                 "steps": [{"name": n, "kind": kind} for n, kind in steps],
                 "outputs": {n: {"kind": type(o).__name__, "to": repr(o.to)} for n, o in pipeline.outputs.items()},
             }
         )
         return
-    console = output()
-    console.print(Text.assemble((pipeline.name, "bold"), f"  {pipeline.description}"))
-    console.print(f"source   {source.path}  {source.model.__name__}" + _source_notes(pipeline))
-    console.print("         " + ", ".join(f"{n} {t}" for n, t in _types(fields).items()), soft_wrap=True)
+    output().print(Text.assemble((pipeline.name, "bold"), f"  {pipeline.description}"))
+    path = source.path if isinstance(source.path, str) else ", ".join(source.path)
+    print_labelled("source", f"{path}  {source.model.__name__}{_source_notes(pipeline)}")
+    print_labelled("", ", ".join(f"{n} {_type_name(t)}" for n, t in columns.items()))
     for number, (step, kind) in enumerate(steps, 1):
-        console.print(f"step {number:>2}  {step}" + (f"  ({kind})" if kind != "FunctionStep" else "  (function)"))
+        say(f"step {number:>2}  {step}" + (f"  ({kind})" if kind != "FunctionStep" else "  (function)"))
     for output_name, one in pipeline.outputs.items():
         what = _groups(one) if hasattr(one, "measures") else "rows"
-        console.print(f"output   {output_name}  {what}  -> {one.to!r}", soft_wrap=True)
+        print_labelled("output", f"{output_name}  {what}  -> {_brief(one.to)}")
     if pipeline.params is not None:
-        for param, info in pipeline.params.model_fields.items():
-            default = "required" if info.is_required() else f"default {info.default!r}"
-            console.print(f"param    {param}  {default}")
+        for param, field in pipeline.params.model_fields.items():
+            default = "required" if field.is_required() else f"default {field.default!r}"
+            print_labelled("param", f"{param}  {default}")
 
 
-def _source_notes(pipeline: Any) -> str:
+def _source_notes(pipeline: Pipeline) -> str:
     notes = []
     if pipeline.source.key:
         notes.append("key " + ", ".join(pipeline.source.key))
@@ -87,12 +106,43 @@ def _source_notes(pipeline: Any) -> str:
     return f"  ({'; '.join(notes)})" if notes else ""
 
 
-def _types(schema: pl.Schema) -> dict[str, str]:
-    return {name: str(dtype) for name, dtype in schema.items()}
+def _type_name(dtype: pl.DataType) -> str:
+    """A type as people read it."""
+    import polars as pl  # noqa: PLC0415 - --help shall not wait for it
+
+    match dtype:
+        case pl.Decimal():
+            return f"decimal({dtype.precision},{dtype.scale})"
+        case pl.Datetime():
+            return f"datetime {dtype.time_zone}" if dtype.time_zone else "datetime"
+        case pl.Enum():
+            return "one of " + "|".join(map(safe, dtype.categories))
+        case pl.List():
+            return f"list of {_type_name(_instance(dtype.inner))}"
+        case pl.Struct():
+            return "{" + ", ".join(f"{f.name} {_type_name(_instance(f.dtype))}" for f in dtype.fields) + "}"
+    return str(dtype).lower()
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made
+
+
+def _brief(value: Any) -> str:
+    """A definition with what differs from the defaults."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    given = [
+        (f.name, getattr(value, f.name), f.default is MISSING)
+        for f in fields(value)
+        if getattr(value, f.name) != f.default
+    ]
+    return f"{type(value).__name__}({', '.join(repr(v) if plain else f'{n}={v!r}' for n, v, plain in given)})"
 
 
 def _groups(one: Any) -> str:
-    measures = ", ".join(f"{name}={measure!r}" for name, measure in one.measures)
+    measures = ", ".join(f"{name}={_brief(measure)}" for name, measure in one.measures)
     return f"by {', '.join(one.by) or 'nothing'}: {measures}"
 
 
@@ -100,9 +150,11 @@ def _groups(one: Any) -> str:
 @click.argument("name", required=False)
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
 def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> None:
     """Check the pipeline NAME, or all: columns, parameters, books, tables, outputs. Reads no records."""
+    from assay.pipeline import find, load  # noqa: PLC0415 - --help shall not wait for these
+    from assay.settings import Settings  # noqa: PLC0415
+
     settings = Settings.load()
     given = parse_params(params)
     findings: dict[str, str | None] = {}
@@ -120,40 +172,10 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
         print_json({"schema": 1, "ok": not wrong, "checked": findings})
-    for key, reason in findings.items():
-        if as_json:
-            break
-        if reason is None:
-            output().print(f"{key}  ok")
-        else:
-            errors().print(Text.assemble(("error: ", "bold red"), f"{key}: {safe(reason)}"))
+    else:
+        for key in findings:
+            if key not in wrong:
+                say(f"{key}  ok")
+        for key, reason in wrong.items():
+            print_error(f"{key}: {reason}")
     sys.exit(MISUSED if wrong else 0)
-
-
-@click.command("preview", epilog="\b\nExample:\n  assay preview orders --rows 5")
-@click.argument("name")
-@click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
-@click.option("--input", "source", metavar="PATH", help="Read this instead.")
-@click.option("--rows", default=10, show_default=True, type=click.IntRange(min=1), help="How many records.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@guarded
-def preview_command(name: str, params: tuple[str, ...], source: str | None, rows: int, as_json: bool) -> None:
-    """Show the first records of NAME after each step. Nothing is written."""
-    shown = load(name).preview(rows, parse_params(params), input=source)
-    if as_json:
-        print_json({"schema": 1, "stages": {stage: _rows(frame) for stage, frame in shown.frames.items()}})
-        return
-    console = output()
-    wide = console.width if sys.stdout.isatty() else 200
-    with pl.Config(
-        tbl_rows=rows, tbl_cols=-1 if wide > 150 else 8, tbl_width_chars=wide, tbl_hide_dataframe_shape=True
-    ):
-        for stage, frame in shown.frames.items():
-            console.print(Text.assemble((stage, "bold"), f"  {frame.height} rows"))
-            click.echo(str(frame))
-    if shown.rejects.height:
-        errors().print(f"{shown.rejects.height} of the records looked at were rejected; assay run {name} keeps them")
-
-
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    return [{key: str(value) if value is not None else None for key, value in row.items()} for row in frame.to_dicts()]

@@ -107,26 +107,36 @@ class Processing:
         self, step: WholeStep, schema: pl.Schema, frames: Iterator[pl.DataFrame], folder: Path
     ) -> Iterator[pl.DataFrame]:
         spool = Spool(folder, schema)
-        spool.write(frames)
+        came = self._write_counted(spool, frames)
         begun = time.perf_counter()
-        came = spool.scan().select(IDENTITY).unique()
         outcome = step.apply_whole(spool.scan())
         made = Spool(folder / "made", step.schema)
-        made.write(outcome.rows.collect_batches(maintain_order=True))
-        left = made.scan().select(IDENTITY)
-        strangers = _count(left.unique().join(came, on=IDENTITY, how="anti"))
+        rows = made.write(outcome.rows.collect_batches(maintain_order=True))
+        stayed = rows
+        if step.fans_out or self._fans_out:
+            self._see_identity(step, spool, made)
+            stayed = _count(made.scan().select(IDENTITY).unique())
+            self._fans_out = rows != stayed
+        rejected = pl.DataFrame(schema=REJECTED) if outcome.rejected is None else outcome.rejected
+        self._rejects.late(rejected)
+        self._ledger.filtered[step.name] += came - stayed - rejected.height
+        self._note_seconds(step.name, begun)
+        yield from made
+
+    def _write_counted(self, spool: Spool, frames: Iterator[pl.DataFrame]) -> int:
+        """Spool all rows; gives the number of records."""
+        rows = spool.write(frames)
+        return _count(spool.scan().select(IDENTITY).unique()) if self._fans_out else rows
+
+    @staticmethod
+    def _see_identity(step: WholeStep, came: Spool, made: Spool) -> None:
+        known = came.scan().select(IDENTITY).unique()
+        strangers = _count(made.scan().select(IDENTITY).unique().join(known, on=IDENTITY, how="anti"))
         if strangers:
             raise ConfigurationError(
                 f"makes rows of {strangers} records that did not come in; a row keeps _source and _record",
                 where=f"step {step.name}",
             )
-        stayed = _count(left.unique())
-        rejected = pl.DataFrame(schema=REJECTED) if outcome.rejected is None else outcome.rejected
-        self._rejects.late(rejected)
-        self._fans_out = self._fans_out or _count(left) != stayed
-        self._ledger.filtered[step.name] += _count(came) - stayed - rejected.height
-        self._note_seconds(step.name, begun)
-        yield from made
 
     def _on_bytes(self, count: int) -> None:
         self.bytes += count

@@ -17,12 +17,15 @@ class Spool:
         self._schema = schema
         self._count = 0
 
-    def write(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Append frames."""
+    def write(self, frames: Iterable[pl.DataFrame]) -> int:
+        """Append frames; gives the number of rows."""
+        rows = 0
         for frame in frames:
+            rows += frame.height
             if frame.height:
                 frame.select(self._schema.names()).write_ipc(self._folder / f"{self._count:06}.arrow")
                 self._count += 1
+        return rows
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for number in range(self._count):

@@ -12,6 +12,8 @@ from assay.pipeline.context import IDENTITY, Context, is_hidden
 from assay.pipeline.steps.protocol import WholeOutcome, need_columns, reject_rows
 
 _ROW: Final = "_row"
+#: So many keys are counted at a time, to bound memory.
+_KEYS_AT_ONCE: Final = 1_000_000
 
 
 @dataclass(frozen=True, init=False)
@@ -57,7 +59,7 @@ class BoundDeduplicate:
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
         """Find the keys that come more than once; only their rows are held in memory."""
         key = list(self.key)
-        double_keys = rows.group_by(key).len().filter(pl.col("len") > 1).select(key).collect(engine="streaming")
+        double_keys = _double_keys(rows.select(key))
         if not double_keys.height:
             return WholeOutcome(rows)
         numbered = rows.with_row_index(_ROW)
@@ -87,3 +89,20 @@ class BoundDeduplicate:
                 conflicting.select(IDENTITY).unique().lazy(), on=IDENTITY, how="anti", maintain_order="left"
             )
         return WholeOutcome(kept.drop(_ROW), rejected)
+
+
+def _double_keys(keys: pl.LazyFrame) -> pl.DataFrame:
+    """The keys that come more than once, counted a part of all possible keys at a time."""
+    rows = int(keys.select(pl.len()).collect(engine="streaming").item())
+    parts = max(1, -(-rows // _KEYS_AT_ONCE))
+    part_of = pl.struct(pl.all()).hash() % parts
+    found = [
+        (keys if parts == 1 else keys.filter(part_of == part))
+        .group_by(pl.all())
+        .len()
+        .filter(pl.col("len") > 1)
+        .drop("len")
+        .collect(engine="streaming")
+        for part in range(parts)
+    ]
+    return pl.concat(found)
