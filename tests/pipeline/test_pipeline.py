@@ -451,3 +451,48 @@ def test_the_definition_can_be_seen_and_hashed(shop: Path) -> None:
     assert manifest["counts"] == result.counts
     assert manifest["ledger"]["files"][0]["sha256"]
     assert manifest["environment"]["polars"] == pl.__version__
+
+
+def test_nothing_to_publish_is_published_as_nothing(shop: Path) -> None:
+    def lines() -> pl.DataFrame:
+        return pl.read_parquet(shop / "out/lines/*.parquet")
+
+    pipeline().run()
+    write(shop / "orders.jsonl", {"order": "2", "n": 1, "status": "void"})
+    assert pipeline().run().counts == {"read": 1, "written": 0, "filtered": 1, "rejected": 0}
+    assert (lines().height, "gross" in lines().columns, table(shop / "out/shop.db", "by_order")) == (0, True, [])
+    write(shop / "orders.jsonl", {"order": "2"})
+    result = pipeline().run()
+    assert result.counts == {"read": 1, "written": 0, "filtered": 0, "rejected": 1}
+    (shop / "orders.jsonl").write_bytes(b"")
+    with pytest.warns(UserWarning, match="empty"):
+        assert pipeline().run().counts["read"] == 0
+    assert lines().height == 0
+
+
+def test_small_batches_change_nothing(shop: Path) -> None:
+    large = pipeline().run(output="large")
+    small = pipeline().run(output="small", settings=assay.Settings.load(batch_records=1))
+    assert (large.counts, large.money) == (small.counts, small.money)
+    frames = [pl.read_parquet(shop / name / "lines/*.parquet") for name in ("large", "small")]
+    assert frames[0].equals(frames[1])
+    assert large.rejects.sort("record").equals(small.rejects.sort("record"))
+
+
+def test_check_sees_outputs_too(shop: Path) -> None:
+    (shop / "out").mkdir()
+    (shop / "out/lines").write_text("mine")
+    with pytest.raises(assay.SinkError, match="lines"):
+        pipeline().check()
+    with pytest.raises(assay.RunFailed, match="lines is a file that Assay did not make"):
+        pipeline().run().raise_for_status()
+    assert (shop / "out/lines").read_text() == "mine"
+
+
+def test_two_files_of_one_name_in_two_folders(shop: Path) -> None:
+    for folder in ("a b", "c[é]"):
+        write(shop / folder / "o.jsonl", {"order": folder, "n": 1}, {"order": folder, "n": "x"})
+    result = pipeline().run(input="**/o.jsonl")
+    assert result.counts == {"read": 4, "written": 0, "filtered": 0, "rejected": 4}
+    assert sorted(set(result.rejects["source"])) == ["a b/o.jsonl", "c[é]/o.jsonl"]
+    assert pipeline().run(input="c[é]/o.jsonl").counts["read"] == 2

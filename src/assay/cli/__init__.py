@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from types import FrameType
@@ -123,6 +124,7 @@ def main() -> None:
     """Entry point of `assay`."""
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _send_again
     try:
         status = run_cli(sys.argv[1:])
         sys.stdout.flush()
@@ -150,6 +152,22 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     # A second signal ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise SystemExit(TERMINATED)
+
+
+def _send_again(swallowed: sys.UnraisableHookArgs) -> None:
+    """Python swallows what is raised in a finaliser: a signal that falls into one is sent once more."""
+    error = swallowed.exc_value
+    if isinstance(error, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(error, SystemExit) and error.code == TERMINATED:
+        number = signal.SIGTERM
+        signal.signal(signal.SIGTERM, _terminate)
+    else:
+        sys.__unraisablehook__(swallowed)
+        return
+    timer = threading.Timer(0.02, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _tell_stopped(word: str, stop: BaseException, *, as_json: bool) -> None:

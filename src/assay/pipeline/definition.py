@@ -169,9 +169,11 @@ class Pipeline:
             AssayError: what is wrong, with the step, file and key.
         """
         from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
+        from assay.pipeline.publishing import check_outputs  # noqa: PLC0415
 
         plan = make_plan(self, params=set or {}, settings=settings)
         plan.open()
+        check_outputs(plan)
         return plan.schema
 
     def preview(

@@ -192,8 +192,9 @@ class Execution:
             return self._run(feed_for(staging), staging)
         except (AssayError, OSError) as error:
             return self._failed("failed", _told(error))
-        except (KeyboardInterrupt, SystemExit):
-            self._failed("interrupted", _INTERRUPTED)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Who asked for the end is told what it has left.
+            stop.add_note((self._failed("interrupted", _INTERRUPTED).error or _INTERRUPTED)["message"])
             raise
         except BaseException as error:
             self._failed("failed", _told(error))
@@ -281,7 +282,8 @@ class Execution:
             return self._ended(status, error=error)
         # The decision stands: the run is finished by --resume, or before the next run of this pipeline.
         resume_by = f"assay run {self._plan.pipeline.name} --resume {self._id}"
-        message = f"{error['message']}; it had been decided to publish: finish it by {resume_by}"
+        why = "stopped while publishing" if status == "interrupted" else error["message"]
+        message = f"{why}; it had been decided to publish: finish it by {resume_by}"
         self._store.finish(self._id, "running", error=error | {"message": message})
         return result_of(self._store.get(self._id), self._plan.settings.run_store_url)
 
@@ -298,8 +300,7 @@ class Execution:
             error=error,
         )
         ended = self._store.get(self._id)
-        dry_run = self._options.dry_run and (error or {}).get("type") == "DryRun"
-        result = result_of(ended, self._plan.settings.run_store_url, dry_run=dry_run)
+        result = result_of(ended, self._plan.settings.run_store_url)
         write_manifest(
             self._plan.settings.work / "runs" / self._id,
             result.as_json()

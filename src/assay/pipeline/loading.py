@@ -55,7 +55,7 @@ def find(settings: Settings) -> tuple[dict[str, Pipeline], list[Broken]]:
         except AssayError as error:
             broken.append(Broken(file, str(error)))
             continue
-        except Exception as error:  # noqa: BLE001 - a pipeline's file is code of its own
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a pipeline's file is code of its own
             broken.append(Broken(file, _words(error, file)))
             continue
         for value in vars(module).values():
@@ -96,9 +96,9 @@ def _described(pipeline: Pipeline, module: ModuleType) -> Pipeline:
     return pipeline if pipeline.description else replace(pipeline, description=first)
 
 
-def _words(error: Exception, file: Path) -> str:
+def _words(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}"
+        return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     where = f"line {lines[-1]}: " if lines else ""
     return f"{where}{type(error).__name__}: {error}"

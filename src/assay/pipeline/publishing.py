@@ -75,6 +75,16 @@ class Publication:
         return "append" if self._amends and mode == "replace" and not output.grouped else mode
 
 
+def check_outputs(plan: Plan) -> None:
+    """See that every output can take the columns that will come; nothing is written.
+
+    Raises:
+        SinkError: one cannot.
+    """
+    root = (plan.settings.output or plan.settings.project).resolve()
+    Publication(plan, output=plan.settings.output, root=root, staging=root / "check", amends=False)
+
+
 def publish_all(run: str, decision: Iterable[Staged]) -> None:
     """Publish what a run has decided; what carries the run's token already is passed over.
 

@@ -27,7 +27,7 @@ class Result:
         seconds: How long the whole run took.
         ledger: All figures, as the run store keeps them.
         error: Of a run that failed: type and message; else None.
-        dry_run: Whether publishing was left out on request.
+        dry_run: Whether all went well and publishing alone was left out, on request.
     """
 
     id: str
@@ -44,10 +44,14 @@ class Result:
 
     @property
     def rejects(self) -> pl.DataFrame:
-        """The rejected records of this run: source, record, line, offset, stage, errors, raw."""
+        """The rejected records of this run: source, record, line, offset, stage, errors, raw.
+
+        Of a replay: those of its run that are still open.
+        """
         store = RunStore(self.store_url)
         try:
-            return store.rejects_frame(self.id)
+            parent = store.get(self.id).parent
+            return store.rejects_frame(self.id) if parent is None else store.rejects_frame(parent, state="open")
         finally:
             store.close()
 
@@ -77,7 +81,7 @@ class Result:
         }
         if self.dry_run:
             made["dry_run"] = True
-        if self.error is not None:
+        elif self.error is not None:
             made["error"] = self.error
         return made
 
@@ -95,7 +99,7 @@ class Result:
         return f"<b>{head}</b><table>{cells}</table>"
 
 
-def result_of(run: Run, store_url: str, *, dry_run: bool = False) -> Result:
+def result_of(run: Run, store_url: str) -> Result:
     """The result of a run that is in the store."""
     ledger: Mapping[str, Any] = run.ledger or {}
     return Result(
@@ -108,6 +112,6 @@ def result_of(run: Run, store_url: str, *, dry_run: bool = False) -> Result:
         seconds=run.seconds or 0.0,
         ledger=dict(ledger),
         error=run.error,
-        dry_run=dry_run,
+        dry_run=(run.error or {}).get("type") == "DryRun",
         store_url=store_url,
     )

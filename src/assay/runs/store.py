@@ -115,17 +115,20 @@ class RunStore:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError:
             raise ConfigurationError("run_store is not an SQLAlchemy URL such as sqlite:///runs.db") from None
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(parsed)
+        shown = parsed.render_as_string(hide_password=True)
+        try:
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = sa.create_engine(parsed)
+        except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
+            # An ImportError is the missing driver of a database.
+            raise ConfigurationError(f"the run store {shown} cannot be used: {error}") from None
         if parsed.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
         try:
             _METADATA.create_all(self._engine)
         except sa.exc.SQLAlchemyError as error:
-            raise ConfigurationError(
-                f"the run store {parsed.render_as_string()} cannot be used: {_cause(error)}"
-            ) from None
+            raise ConfigurationError(f"the run store {shown} cannot be used: {_cause(error)}") from None
 
     def close(self) -> None:
         """Close its connections."""
@@ -275,9 +278,12 @@ class RunStore:
                 .values(edited=zstd.compress(data))
             )
 
-    def rejects_frame(self, run: str) -> pl.DataFrame:
-        """The dead letters of a run as a frame of rejects."""
-        rows = [(d.source, d.record, d.line, d.offset, d.stage, d.errors, d.raw) for d in self.dead_letters(run)]
+    def rejects_frame(self, run: str, *, state: str | None = None) -> pl.DataFrame:
+        """The dead letters of a run as a frame of rejects, as they were when they were rejected."""
+        rows = [
+            (d.source, d.record, d.line, d.offset, d.stage, d.errors, d.raw)
+            for d in self.dead_letters(run, state=state)
+        ]
         return pl.DataFrame(rows, schema=REJECTS, orient="row")
 
     def _update(self, run: str, **values: Any) -> None:

@@ -195,8 +195,10 @@ def _plain(dtype: Any) -> pl.DataType:
     match dtype:
         case pl.Struct():
             return pl.Struct({field.name: _plain(field.dtype) for field in dtype.fields})
-        case pl.List() | pl.Array():
+        case pl.List():
             return pl.List(_plain(dtype.inner))
+        case pl.Array():
+            return pl.Array(_plain(dtype.inner), dtype.size)
         case pl.Decimal() | pl.Enum() | pl.Categorical():
             return pl.String()
         case pl.Date() | pl.Datetime() | pl.Time() | pl.Duration():

@@ -46,6 +46,8 @@ class FunctionStep:
             raise ConfigurationError(str(error).splitlines()[0], where=where) from None
         except AttributeError as error:
             raise ConfigurationError(f"does not give a LazyFrame ({error})", where=where) from None
+        except Exception as error:
+            raise ConfigurationError(f"{type(error).__name__}: {error}", where=where) from error
         lost = [column for column in schema if is_hidden(column) and column not in made]
         if lost:
             raise ConfigurationError(
