@@ -4,17 +4,15 @@ import os
 import sys
 from pathlib import Path
 
-from assay.cli import cli
+from assay.cli import run_cli
 
 
 def assay(*arguments: str) -> None:
     """Run one command as a user would, showing it."""
     print(f"\n$ assay {' '.join(arguments)}", flush=True)
-    try:
-        cli.main(list(arguments), prog_name="assay", standalone_mode=False)
-    except SystemExit as end:
-        if end.code:
-            raise
+    status = run_cli(arguments)
+    if status:
+        sys.exit(status)
 
 
 def main() -> None:

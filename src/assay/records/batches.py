@@ -217,7 +217,9 @@ class RecordReader(Generic[M]):
                     instances.append(verdict)
                 size += len(raw.data)
             read = len(accepted) + len(rejects)
-            if read and (raw is None or read >= settings.batch_records or size >= settings.batch_bytes):
+            full = read >= settings.batch_records or size >= settings.batch_bytes
+            # A source without records gives one empty batch, so that it is counted.
+            if full or (raw is None and (read or not count.read)):
                 yield self._batch(count, accepted, instances, rejects)
                 accepted, instances, rejects, size = [], [], [], 0
             if failure is not None:
