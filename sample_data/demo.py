@@ -35,4 +35,4 @@ Try next:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
