@@ -124,7 +124,7 @@ def run_command(command: Command) -> None:
 
 
 def run_python(block: Block, page: Path, namespace: dict[str, Any]) -> None:
-    code = compile("\n" * block.line + block.body, str(page), "exec")
+    code = compile("\n" * block.line + block.body, str(page), "exec", dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, namespace)
