@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
@@ -20,17 +21,26 @@ from assay.reading.xml_split import FRAME, XmlSplitter
 _ROOT: Final = RecordPath(((Name("*"),),), (True,))
 
 
+class _Parsers(threading.local):
+    """One parser a thread: making one for each record would cost more than parsing it."""
+
+    def __init__(self) -> None:
+        self.hardened = etree.XMLParser(
+            resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False
+        )
+
+
+_PARSERS: Final = _Parsers()
+
+
 def parse_hardened(data: bytes) -> etree._Element:
     """Parse a document: no DTD, no network, no entity but the predefined ones.
 
     Raises:
         ValidationError: not well formed, or with a DOCTYPE.
     """
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False
-    )
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _PARSERS.hardened)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise ValidationError(f"not well-formed XML: {error}") from None
     if root.getroottree().docinfo.internalDTD is not None:

@@ -244,7 +244,7 @@ def _value(item: etree._Element | str, shape: FieldShape, empty_as_null: bool) -
         return item if shape.keeps_blanks else item.strip(_BLANKS)
     if item.get(_NIL) in ("true", "1"):
         return None
-    has_children = any(isinstance(child.tag, str) for child in item)
+    has_children = len(item) > 0 and any(isinstance(child.tag, str) for child in item)
     if empty_as_null and not has_children and not _text(item):
         return None
     if shape.model is not None:

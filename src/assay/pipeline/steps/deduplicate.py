@@ -13,7 +13,7 @@ from assay.pipeline.steps.protocol import WholeOutcome, need_columns, reject_row
 
 _ROW: Final = "_row"
 #: So many keys are counted at a time, to bound memory.
-_KEYS_AT_ONCE: Final = 1_000_000
+_KEYS_AT_ONCE: Final = 250_000
 
 
 @dataclass(frozen=True, init=False)
