@@ -19,7 +19,7 @@ from benchmarks.child import ROOT
 
 #: Records for the three formats, and order lines for the whole run.
 RECORDS: Final = int(os.environ.get("ASSAY_BENCH_RECORDS", "50000"))
-LINES: Final = int(os.environ.get("ASSAY_BENCH_LINES", "200000"))
+LINES: Final = int(os.environ.get("ASSAY_BENCH_LINES", "400000"))
 MIB: Final = 1024 * 1024
 
 
