@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import io
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,21 @@ def test_cut_short(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(COMPRESS[suffix](CONTENT)[:-20])
     with pytest.raises(SourceError, match="ends early|not readable"):
         content(path)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_what_lies_before_the_damage_is_read(tmp_path: Path, suffix: str) -> None:
+    noise = random.Random(1).randbytes(2_000_000)
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(COMPRESS[suffix](noise)[:1_500_000])
+    (file,) = resolve(path)
+    found = b""
+    with file.open() as stream, pytest.raises(SourceError) as caught:
+        while chunk := stream.read(1_000_000):
+            found += chunk
+        pytest.fail("the end of a damaged file was taken for its end")
+    assert noise.startswith(found)
+    assert caught.value.offset == len(found) > 500_000
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)

@@ -8,7 +8,7 @@ import io
 import sys
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Protocol, cast
 
 from assay.errors import SourceError
 
@@ -21,19 +21,27 @@ else:
 RATIO_COUNTS_FROM: Final = 64 * 1024 * 1024
 
 
-def _open_gzip(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+class _Stream(Protocol):
+    """A decompressor: gives what it has got, of at most this size; b"" at the end."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
-def _open_bz2(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, bz2.BZ2File(raw, mode="rb"))
+def _open_gzip(raw: BinaryIO) -> _Stream:
+    return gzip.GzipFile(fileobj=raw, mode="rb")
 
 
-def _open_zstd(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, zstd.ZstdFile(raw, mode="rb"))
+def _open_bz2(raw: BinaryIO) -> _Stream:
+    return bz2.BZ2File(raw, mode="rb")
 
 
-OPENERS: Final[dict[str, Callable[[BinaryIO], BinaryIO]]] = {
+def _open_zstd(raw: BinaryIO) -> _Stream:
+    return cast(_Stream, zstd.ZstdFile(raw, mode="rb"))
+
+
+OPENERS: Final[dict[str, Callable[[BinaryIO], _Stream]]] = {
     ".gz": _open_gzip,
     ".bz2": _open_bz2,
     ".zst": _open_zstd,
@@ -79,6 +87,7 @@ class Decompressed(io.RawIOBase):
         self._stream = OPENERS[suffix](cast(BinaryIO, io.BufferedReader(self._counted, 256 * 1024)))
         self._max_ratio = max_ratio
         self._position = 0
+        self._damage: Exception | None = None
 
     def readable(self) -> bool:
         """True: this is a stream to read."""
@@ -91,12 +100,13 @@ class Decompressed(io.RawIOBase):
         return len(chunk)
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes (all if negative)."""
-        try:
-            chunk = self._stream.read(size)
-        except _DAMAGE as error:
-            raise SourceError(self._words(error), file=self.name, offset=self._position) from None
+        """Read up to `size` bytes (all if negative); what lies before damage is given before the error."""
+        chunk, damage = (b"", self._damage) if self._damage is not None else self._until_damage(size)
         self._position += len(chunk)
+        if damage is not None:
+            if not chunk:
+                raise SourceError(self._words(damage), file=self.name, offset=self._position) from None
+            self._damage = damage
         if self._position > RATIO_COUNTS_FROM and self._position > self._max_ratio * self._counted.count:
             message = (
                 f"compressed data grows more than {self._max_ratio} times; if it is meant to, raise the setting "
@@ -104,6 +114,21 @@ class Decompressed(io.RawIOBase):
             )
             raise SourceError(message, file=self.name, offset=self._position)
         return chunk
+
+    def _until_damage(self, size: int) -> tuple[bytes, Exception | None]:
+        pieces: list[bytes] = []
+        missing = size
+        while missing:
+            try:
+                piece = self._stream.read1(missing)
+            except _DAMAGE as error:
+                return b"".join(pieces), error
+            if not piece:
+                break
+            pieces.append(piece)
+            if size >= 0:
+                missing -= len(piece)
+        return b"".join(pieces), None
 
     def close(self) -> None:
         """Close the source as well."""
