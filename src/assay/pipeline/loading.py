@@ -16,10 +16,11 @@ from assay.settings import Settings
 
 @dataclass(frozen=True)
 class Broken:
-    """A file in the pipelines folder that cannot be loaded, and why."""
+    """A file in the pipelines folder that cannot be loaded, and why; `pipeline` is the one concerned, if known."""
 
     file: Path
     reason: str
+    pipeline: str | None = None
 
 
 def load(name: str, settings: Settings | None = None) -> Pipeline:
@@ -34,7 +35,7 @@ def load(name: str, settings: Settings | None = None) -> Pipeline:
     if name in found:
         return found[name]
     for one in broken:
-        if name in (one.file.stem, one.file.parent.name):
+        if name in (one.pipeline, one.file.stem, one.file.parent.name):
             raise ConfigurationError(one.reason, where=_shown(one.file))
     raise UnknownNameError("pipeline", name, found)
 
@@ -63,11 +64,13 @@ def find(settings: Settings) -> tuple[dict[str, Pipeline], list[Broken]]:
                 continue
             if value.name in found and origin[value.name] != file:
                 reason = f'pipeline "{value.name}" is defined in {_shown(origin[value.name])} as well'
-                broken.append(Broken(file, reason))
+                broken.append(Broken(file, reason, value.name))
                 continue
             found[value.name] = _described(value, module).at(file.parent)
             origin[value.name] = file
-    return found, broken
+    # Which of two is meant, nobody can tell: neither runs.
+    twice = {one.pipeline for one in broken}
+    return {name: one for name, one in found.items() if name not in twice}, broken
 
 
 def _files(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from assay.pipeline.definition import Pipeline
 from assay.pipeline.documents import document_column
 from assay.pipeline.plan import make_plan
 from assay.pipeline.steps import RowStep, WholeStep
+from assay.pipeline.steps.blame import blamed
 from assay.reading import SourceLike
 from assay.records import REJECTS
 from assay.settings import Settings
@@ -59,9 +60,11 @@ def preview(
     frames = {"source": rows}
     for step in plan.steps if accepted else ():
         if isinstance(step, WholeStep):
-            rows = step.apply_whole(rows.lazy()).rows.collect()
+            with blamed(step):
+                rows = step.apply_whole(rows.lazy()).rows.collect()
         elif isinstance(step, RowStep):
-            rows = step.apply(rows).rows
+            with blamed(step):
+                rows = step.apply(rows).rows
         frames[step.name] = rows
     if accepted:
         for name, output in plan.outputs.items():

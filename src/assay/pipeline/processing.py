@@ -17,6 +17,7 @@ from assay.pipeline.plan import Plan
 from assay.pipeline.rejecting import RejectLog
 from assay.pipeline.spool import Spool
 from assay.pipeline.steps import REJECTED, Outcome, RowStep, WholeStep
+from assay.pipeline.steps.blame import blamed
 from assay.runs import Ledger
 
 
@@ -85,7 +86,8 @@ class Processing:
                 continue
             begun = time.perf_counter()
             before = self.records(frame)
-            outcome = step.apply(frame)
+            with blamed(step):
+                outcome = step.apply(frame)
             if step.fans_out and not self._fans_out:
                 self._fans_out = _count(outcome.rows.lazy().select(IDENTITY).unique()) != outcome.rows.height
             rows, rejected = self._without_rejected(outcome)
@@ -109,9 +111,10 @@ class Processing:
         spool = Spool(folder, schema)
         came = self._write_counted(spool, frames)
         begun = time.perf_counter()
-        outcome = step.apply_whole(spool.scan())
         made = Spool(folder / "made", step.schema)
-        rows = made.write(outcome.rows.collect_batches(maintain_order=True))
+        with blamed(step):
+            outcome = step.apply_whole(spool.scan())
+            rows = made.write(outcome.rows.collect_batches(maintain_order=True))
         stayed = rows
         if step.fans_out or self._fans_out:
             self._see_identity(step, spool, made)
