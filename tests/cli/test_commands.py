@@ -2,53 +2,20 @@
 
 import base64
 import gzip
-import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
+from tests.cli.using import ASSAY, assay, document, tree
 from tests.conftest import ROOT
 
-from assay.cli import COMMANDS, run_cli
-
-ASSAY = str(Path(sys.executable).with_name("assay"))
-
-
-@pytest.fixture
-def shop(project: Path) -> Path:
-    for name in ("pipelines", "sample_data"):
-        shutil.copytree(ROOT / name, project / name, dirs_exist_ok=True)
-    return project
-
-
-@dataclass(frozen=True)
-class Done:
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def assay(*arguments: str) -> Done:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = run_cli(arguments)
-    assert "Traceback" not in err.getvalue()
-    return Done(status, out.getvalue(), err.getvalue())
-
-
-def document(result: Done) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(result.stdout)
-    return made
+from assay.cli import COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -236,10 +203,6 @@ def test_dry_run_limit_output_and_standard_input(shop: Path) -> None:
         [ASSAY, "run", "orders", "--input", "-", "--json"], input=LINE, capture_output=True, check=True, cwd=shop
     )
     assert json.loads(piped.stdout)["counts"]["written"] == 1
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
