@@ -7,7 +7,7 @@ its neighbour.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 from pydantic import BaseModel, TypeAdapter
@@ -17,6 +17,8 @@ from assay.errors import ValidationError
 from assay.reading import ModelAware, Processor, RawRecord
 from assay.records.rejects import Stage, worded
 from assay.result import Err, Ok
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def json_text_for(processor: Processor, model: type[BaseModel]) -> Callable[[bytes], bytes]:
@@ -88,7 +90,7 @@ class Rejection:
         self.errors = errors
 
 
-def validate(rows: Sequence[Any], model: type[BaseModel]) -> list[Ok[Any] | Err[list[Any]]]:
+def validate(rows: Sequence[Any], model: type[M]) -> list[Ok[M] | Err[list[Any]]]:
     """Judge rows that are in memory.
 
     Args:
@@ -99,7 +101,7 @@ def validate(rows: Sequence[Any], model: type[BaseModel]) -> list[Ok[Any] | Err[
         In order, `Ok(instance)` or `Err(list of Pydantic's errors)`.
     """
     adapter = TypeAdapter(model)
-    verdicts: list[Ok[Any] | Err[list[Any]]] = []
+    verdicts: list[Ok[M] | Err[list[Any]]] = []
     for row in rows:
         try:
             if isinstance(row, bytes | bytearray | str):
