@@ -172,6 +172,9 @@ class RunStore:
     ) -> None:
         """Note how a run ended."""
         values: dict[str, Any] = {"status": status}
+        if status == "published":
+            # A run that was resumed has an error from before, which says to resume it.
+            values["error"] = None
         if seconds is not None:
             values["seconds"] = f"{seconds:.3f}"
         for name, value in (("ledger", ledger), ("outputs", outputs), ("error", error)):
