@@ -71,8 +71,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("figures")
     terminalreporter.line("| group | way | records | records/s | ratio | peak MiB | ratio |")
     terminalreporter.line("|---|---|---:|---:|---:|---:|---:|")
-    for group in dict.fromkeys(one.group for one in figures):
-        ways = sorted((one for one in figures if one.group == group), key=lambda one: not one.name.startswith("assay"))
+    for group in sorted({one.group for one in figures}):
+        ways = [one for one in figures if one.group == group]
+        ways.sort(key=lambda one: (not one.name.startswith("assay"), one.records, one.name))
         first = ways[0]
         for one in ways:
             terminalreporter.line(
