@@ -37,6 +37,11 @@ Examples:
   assay rejects list latest
 """
 
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. Not a SystemExit, which a pipeline's file may raise, too."""
+
+
 _NOTHING = "nothing was published. Run it again when you like."
 
 
@@ -95,13 +100,13 @@ def run_cli(args: Sequence[str]) -> int:
         warnings.showwarning = _show_warning
         try:
             return int(cli.main(args=list(args), prog_name="assay", standalone_mode=False) or 0)
-        except SystemExit as stop:
-            if stop.code == TERMINATED:
-                _tell_stopped("terminated", stop, as_json=as_json)
-            return stop.code if isinstance(stop.code, int) else FAILED
-        except (click.Abort, KeyboardInterrupt) as stop:
-            _tell_stopped("interrupted", stop.__cause__ or stop, as_json=as_json)
-            return INTERRUPTED
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else FAILED
+        except (click.Abort, KeyboardInterrupt) as abort:
+            stop = abort.__cause__ or abort
+            terminated = isinstance(stop, Terminated)
+            _tell_stopped("terminated" if terminated else "interrupted", stop, as_json=as_json)
+            return TERMINATED if terminated else INTERRUPTED
         except click.ClickException as error:
             _tell_usage(error, as_json=as_json)
             return error.exit_code
@@ -151,17 +156,17 @@ def _stream(stream: TextIO | None) -> TextIO:
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     # A second signal ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise SystemExit(TERMINATED)
+    raise Terminated
 
 
 def _send_again(swallowed: sys.UnraisableHookArgs) -> None:
     """Python swallows what is raised in a finaliser: a signal that falls into one is sent once more."""
     error = swallowed.exc_value
-    if isinstance(error, KeyboardInterrupt):
-        number = signal.SIGINT
-    elif isinstance(error, SystemExit) and error.code == TERMINATED:
+    if isinstance(error, Terminated):
         number = signal.SIGTERM
         signal.signal(signal.SIGTERM, _terminate)
+    elif isinstance(error, KeyboardInterrupt):
+        number = signal.SIGINT
     else:
         sys.__unraisablehook__(swallowed)
         return

@@ -1,0 +1,195 @@
+"""Broken pipelines, steps, names and settings: each a message that names the place, and the right exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.using import assay, document, tree
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('pl.col("status")', 'pl.col("statu")', 'step live: no column "statu". Did you mean "status"?'),
+        ('on="sku"', 'on="sk"', 'lookup catalogue: no column "sk". Did you mean "sku"?'),
+        ('Sum("net")', 'Sum("nett")', 'no column "nett". Did you mean "net"?'),
+        ('key=["order_id"', 'key=["orderid"', 'no column "orderid". Did you mean "order_id"?'),
+        ("sample_data/orders/*", "sample_data/ordrs/*", "sample_data/ordrs/*: no file matches"),
+        ("catalogue.xml", "catalog.xml", "catalog.xml: no such file"),
+        ('"orders.toml"', '"order.toml"', "order.toml"),
+        ("Deduplicate(),", "Deduplicate(), lambda rows: 1 / 0,", "step lambda: ZeroDivisionError"),
+        ("Deduplicate(),", "Deduplicate(), lambda rows: rows.drop('_source'),", "loses the identity of its rows"),
+        ("Deduplicate(),", "Deduplicate(), lambda rows: 1,", "step lambda: does not give a LazyFrame"),
+    ],
+)
+def test_a_wrong_definition_is_found_by_check_and_before_a_run(shop: Path, old: str, new: str, words: str) -> None:
+    replaced(shop / "pipelines/orders.py", old, new)
+    checked = assay("check", "orders")
+    assert checked.exit_code == 2
+    assert words in checked.stderr
+    ran = assay("run", "orders")
+    assert ran.exit_code in (1, 2)
+    assert words in ran.stderr
+    assert not (shop / "out").exists()
+    assert assay("list").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    ['lambda rows: rows.with_columns(x=pl.col("note").cast(pl.Int64))', 'Filter("big", pl.col("note").cast(int) > 1)'],
+)
+def test_a_step_that_fails_on_data_is_named(shop: Path, step: str) -> None:
+    replaced(shop / "pipelines/orders.py", "Deduplicate(),", f"Deduplicate(), {step},")
+    assert assay("check", "orders").exit_code == 0
+    for command in ("run", "preview"):
+        result = assay(command, "orders")
+        assert result.exit_code in (1, 2)
+        assert "error: step " in result.stderr
+        assert "conversion from `str`" in result.stderr
+    assert not (shop / "out").exists()
+    assert not list(shop.rglob(".assay-staging"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("x = (\n", "line 1: '(' was never closed"),
+        ("\n1 / 0\n", "line 2: ZeroDivisionError"),
+        ("raise SystemExit(0)\n", "SystemExit"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("a = 1\0\n", "null bytes"),
+    ],
+)
+def test_a_broken_file_is_named_and_hides_no_other(shop: Path, code: str, words: str) -> None:
+    (shop / "pipelines/broken.py").write_text(code)
+    listed = assay("list")
+    assert listed.exit_code == 0
+    assert "orders" in listed.stdout
+    assert "invoices" in listed.stdout
+    assert "broken.py is broken: " in listed.stderr
+    assert words in listed.stderr
+    asked = assay("run", "broken")
+    assert asked.exit_code == 2
+    assert words in asked.stderr
+    assert assay("check", "orders").exit_code == 0
+    checked = assay("check")
+    assert checked.exit_code == 2
+    assert "orders  ok" in checked.stdout
+
+
+def test_of_two_pipelines_of_one_name_neither_runs(shop: Path) -> None:
+    (shop / "pipelines/again.py").write_text((shop / "pipelines/orders.py").read_text())
+    result = assay("run", "orders")
+    assert result.exit_code == 2
+    assert 'pipeline "orders" is defined in pipelines/again.py as well' in result.stderr
+    assert "invoices" in assay("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("pipelnes = 'x'\n", 'unknown setting "pipelnes". Did you mean "pipelines"?'),
+        ("batch_records = 'x'\n", "batch_records: Input should be a valid integer"),
+        ("batch_records = = 1\n", "line 1"),
+    ],
+)
+def test_wrong_settings_name_file_and_key(shop: Path, content: str, words: str) -> None:
+    (shop / "assay.toml").write_text(content)
+    result = assay("run", "orders")
+    assert result.exit_code == 2
+    assert "assay.toml" in result.stderr
+    assert words in result.stderr
+    assert assay("--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "nosuchdb://user:canary-secret@host/x",
+        "sqlite:////proc/nowhere/runs.db",
+        "mysql+nosuchdriver://user:canary-secret@h/x",
+    ],
+)
+def test_a_run_store_that_cannot_be_used(shop: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ASSAY_RUN_STORE", url)
+    for command in (["runs"], ["run", "orders"], ["run", "orders", "--json"]):
+        result = assay(*command)
+        assert result.exit_code == 2
+        assert "run_store" in result.stdout + result.stderr or "run store" in result.stdout + result.stderr
+        assert "canary-secret" not in result.stdout + result.stderr
+    assert not (shop / "out").exists()
+
+
+def test_no_project_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = assay("list")
+    assert result.exit_code == 2
+    assert "no folder pipelines" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rn"], 'no command \\"rn\\". Did you mean \\"run\\"?'),
+        (["run"], "Missing argument"),
+        (["run", "orders", "--limit", "0"], "--limit"),
+        (["run", "orders", "--limit", "many"], "--limit"),
+        (["rejects", "lst"], "Did you mean"),
+        (["rejects", "show", "latest", "x"], "NUMBER"),
+        (["run", "orders", "--set", "orders=a", "--set", "orders=b"], "given twice"),
+        (["run", "orders", "--input", ""], "--input is empty"),
+        (["run", "orders", "--format", "jsnl"], 'Did you mean \\"jsonl\\"'),
+        (["runs", "--pipeline", "ordrs"], 'Did you mean \\"orders\\"'),
+    ],
+)
+def test_wrong_use_with_json_is_one_document(shop: Path, arguments: list[str], words: str) -> None:
+    result = assay(*arguments, "--json")
+    assert result.exit_code == 2
+    made = document(result)
+    assert made["status"] == "failed"
+    assert words in json.dumps(made["error"]["message"])
+    plain = assay(*arguments)
+    assert plain.exit_code == 2
+    assert plain.stderr.startswith("error: ")
+    assert plain.stdout == ""
+
+
+def test_a_run_id_with_a_slip_and_no_runs_at_all(shop: Path) -> None:
+    for command in (["runs", "latest"], ["rejects", "list"]):
+        nothing = assay(*command)
+        assert nothing.exit_code == 2
+        assert "There are no runs yet" in nothing.stderr
+    assert "no runs yet" in assay("runs").stdout
+    assert "no runs of orders yet" in assay("runs", "--pipeline", "orders").stdout
+    run = document(assay("run", "orders", "--json"))["id"]
+    slip = run[:-1] + ("0" if run[-1] != "0" else "1")
+    for arguments in (["runs", slip], ["rejects", "list", slip], ["run", "orders", "--resume", slip]):
+        result = assay(*arguments)
+        assert result.exit_code == 2
+        assert f'Did you mean "{run}"?' in result.stderr
+    assert document(assay("runs", run[:4], "--json"))["id"] == run
+    assert f'Did you mean "{run}"' in document(assay("runs", slip, "--json"))["error"]["hint"]
+
+
+def test_outputs_that_cannot_be_written(shop: Path) -> None:
+    (shop / "taken").write_text("a file")
+    before = tree(shop / "sample_data")
+    result = assay("run", "orders", "--output", "taken/below")
+    assert result.exit_code == 1
+    assert "taken" in result.stderr
+    assert (shop / "taken").read_text() == "a file"
+    (shop / "out/lines").mkdir(parents=True)
+    (shop / "out/lines/mine.txt").write_text("mine")
+    result = assay("run", "orders")
+    assert result.exit_code in (1, 2)
+    assert "output lines" in result.stderr
+    assert (shop / "out/lines/mine.txt").read_text() == "mine"
+    assert not (shop / "out/orders.db").exists()
+    assert tree(shop / "sample_data") == before
