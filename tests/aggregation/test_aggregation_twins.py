@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -139,7 +139,6 @@ def measures(rounding: Rounding, q: Decimal) -> dict[str, Measure]:
     }
 
 
-@settings(deadline=None)
 @given(
     rows=ROWS,
     cuts=st.lists(st.integers(0, 30), max_size=4),
@@ -167,7 +166,6 @@ def test_any_partition_in_any_order_gives_what_a_plain_loop_gives(
     assert result.to_dicts() == expected
 
 
-@settings(deadline=None)
 @given(first=ROWS, second=ROWS, by=st.sampled_from([("key",), (), ("day", "word")]))
 def test_a_stored_result_and_a_new_one_give_what_all_rows_give(
     first: list[Row], second: list[Row], by: tuple[str, ...]

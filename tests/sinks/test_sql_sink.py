@@ -199,6 +199,12 @@ def test_a_date_that_cannot_be_stored_is_an_error_when_it_is_staged(tmp_path: Pa
         target.stage(frame)
 
 
+def test_an_array_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for dtype in (pl.Array(pl.Int8(), 2), pl.Struct({"x": pl.List(pl.Array(pl.Int8(), 0))})):
+        with pytest.raises(SinkError, match=r'column "odd" has an Array.*: make it a list'):
+            opened(tmp_path).check(pl.Schema({"odd": dtype}))
+
+
 @pytest.mark.parametrize("name", ["", "a\x00b"])
 def test_a_column_name_that_sql_does_not_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SinkError, match="cannot be the name of a column"):

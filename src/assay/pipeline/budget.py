@@ -29,7 +29,7 @@ class Budget:
             limit = Decimal(number)
         except InvalidOperation:
             limit = Decimal(-1)
-        if limit < 0 or rest or not limit.is_finite():
+        if not limit.is_finite() or limit < 0 or rest:
             raise ConfigurationError(f'max_rejects is a number of records or a share such as "1%", not {text!r}')
         return cls(limit, bool(percent))
 

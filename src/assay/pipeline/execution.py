@@ -132,10 +132,11 @@ def recover(store: RunStore, pipeline: str) -> list[Run]:
         if one.decision is not None:
             publish_all(one.id, one.decision)
             _close_replayed(store, one)
+            _clear(Path(one.definition["staging"]))
             store.finish(one.id, "published", outputs=outputs_of(one.decision))
         else:
+            _clear(Path(one.definition["staging"]))
             store.finish(one.id, "interrupted", error=_INTERRUPTED)
-        _clear(Path(one.definition["staging"]))
     return found
 
 
@@ -185,7 +186,7 @@ class Execution:
         replayed = self._options.replayed
         parent = replayed.id if replayed else None
         self._id = self._store.start(self._plan.pipeline.name, self._definition, parent, staging=self._root / STAGING)
-        staging = self._root / STAGING / self._id
+        self._staging = staging = self._root / STAGING / self._id
         self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, replayed)
         try:
             staging.mkdir(parents=True)
@@ -199,10 +200,6 @@ class Execution:
         except BaseException as error:
             self._failed("failed", _told(error))
             raise
-        finally:
-            # A decision that is not carried out needs what is staged: resume does it.
-            if self._store.get(self._id).status != "running":
-                _clear(staging)
 
     def _run(self, feed: Feed, staging: Path) -> Result:
         publication = Publication(
@@ -280,7 +277,7 @@ class Execution:
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
         if self._store.get(self._id).decision is None:
             return self._ended(status, error=error)
-        # The decision stands: the run is finished by --resume, or before the next run of this pipeline.
+        # The decision stands, and needs what is staged: --resume finishes it, or the next run of this pipeline.
         resume_by = f"assay run {self._plan.pipeline.name} --resume {self._id}"
         why = "stopped while publishing" if status == "interrupted" else error["message"]
         message = f"{why}; it had been decided to publish: finish it by {resume_by}"
@@ -291,6 +288,8 @@ class Execution:
         self, status: Status, *, outputs: Mapping[str, Any] | None = None, error: Mapping[str, Any] | None = None
     ) -> Result:
         kept = self._store.get(self._id)
+        # Before the run is noted as ended: who is killed between the two is cleaned up after by recovery.
+        _clear(self._staging)
         self._store.finish(
             self._id,
             status,

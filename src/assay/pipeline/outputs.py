@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -52,6 +52,22 @@ class Output(Protocol):
         ...
 
 
+def published(schema: pl.Schema) -> pl.Schema:
+    """The columns as they are published: text for an Enum, whose type would change with each value a model gains."""
+    return pl.Schema({name: _published(dtype) for name, dtype in schema.items()})
+
+
+def _published(dtype: Any) -> Any:
+    match dtype:
+        case pl.Enum():
+            return pl.String()
+        case pl.List():
+            return pl.List(_published(dtype.inner))
+        case pl.Struct():
+            return pl.Struct({field.name: _published(field.dtype) for field in dtype.fields})
+    return dtype
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows that reach the end, as they are.
@@ -75,7 +91,7 @@ class Rows:
         if self.explode is not None:
             explode = Explode(self.explode, self.prefix).bind(schema, context)
             schema = explode.schema
-        schema = visible(schema)
+        schema = published(visible(schema))
         if self.columns is not None:
             need_columns(list(self.columns), schema, where)
             schema = pl.Schema({column: schema[column] for column in self.columns})
@@ -94,7 +110,7 @@ class OpenRows:
         """The chosen columns."""
         if self.explode is not None:
             rows = self.explode.apply(rows).rows
-        return rows.select(self.schema.names())
+        return rows.select(self.schema.names()).cast(self.schema)
 
     def rest(self) -> None:
         """Nothing is left."""
@@ -129,11 +145,12 @@ class GroupBy:
         if not self.measures:
             raise ConfigurationError("measures nothing; add for example revenue=Sum('net')", where=f"output {name}")
         aggregation = Aggregation(self.by, dict(self.measures))
+        rows = published(visible(schema))
         try:
-            made = aggregation.check(visible(schema))
+            made = aggregation.check(rows)
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"output {name}") from None
-        return OpenGroups(made, aggregation, visible(schema))
+        return OpenGroups(made, aggregation, rows)
 
 
 class OpenGroups:
@@ -149,7 +166,7 @@ class OpenGroups:
 
     def take(self, rows: pl.DataFrame) -> None:
         """Add a partial aggregate; many partials are merged into one."""
-        self._partials.append(self._aggregation.partial(rows.select(self._rows.names())))
+        self._partials.append(self._aggregation.partial(rows.select(self._rows.names()).cast(self._rows)))
         if len(self._partials) >= 16:
             self._partials = [self._aggregation.merge(self._partials)]
 

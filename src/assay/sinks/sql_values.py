@@ -13,7 +13,7 @@ Numeric would take them through floats. Other databases have types for them, and
 | Date, Datetime, Time | TEXT, ISO 8601, with a zone: UTC | TEXT, ISO 8601 |
 | String, Enum, Categorical, Null | TEXT | TEXT |
 | Binary | BLOB | BLOB or BYTEA |
-| List, Array, Struct | TEXT, JSON; decimals as strings, binary as base64 | TEXT, JSON |
+| List, Struct | TEXT, JSON; decimals as strings, binary as base64 | TEXT, JSON |
 """
 
 from __future__ import annotations
@@ -131,6 +131,9 @@ def to_sql(column: pl.Series, dialect: Dialect) -> list[Any]:
     if isinstance(dtype, pl.UInt64):
         texts = column.cast(pl.String).to_list()
         return texts if dialect.name == "sqlite" else [None if v is None else Decimal(v) for v in texts]
+    if dtype.is_nested():
+        # Polars 2.1 panics when it casts a list whose nulls hide elements; rows that are gathered hide none.
+        column = column.gather(range(len(column)))
     values = column.cast(_plain(dtype)).to_list()
     if dtype.is_float():
         # SQLite would make NULL of NaN.
@@ -184,7 +187,7 @@ def _has_dates(dtype: Any) -> bool:
     match dtype:
         case pl.Struct():
             return any(_has_dates(field.dtype) for field in dtype.fields)
-        case pl.List() | pl.Array():
+        case pl.List():
             return _has_dates(dtype.inner)
     return isinstance(dtype, pl.Date | pl.Datetime)
 
@@ -197,8 +200,6 @@ def _plain(dtype: Any) -> pl.DataType:
             return pl.Struct({field.name: _plain(field.dtype) for field in dtype.fields})
         case pl.List():
             return pl.List(_plain(dtype.inner))
-        case pl.Array():
-            return pl.Array(_plain(dtype.inner), dtype.size)
         case pl.Decimal() | pl.Enum() | pl.Categorical():
             return pl.String()
         case pl.Date() | pl.Datetime() | pl.Time() | pl.Duration():
@@ -214,7 +215,7 @@ def _writer(dtype: Any) -> Value:
         case pl.Struct():
             fields = [(field.name, _writer(field.dtype)) for field in dtype.fields]
             return lambda v: {name: None if v[name] is None else write(v[name]) for name, write in fields}
-        case pl.List() | pl.Array():
+        case pl.List():
             inner = _writer(dtype.inner)
             return lambda v: [None if one is None else inner(one) for one in v]
         case pl.Date():
@@ -239,7 +240,7 @@ def _reader(dtype: Any) -> Value:
         case pl.Struct():
             fields = [(field.name, _reader(field.dtype)) for field in dtype.fields]
             return lambda v: {name: None if v[name] is None else read(v[name]) for name, read in fields}
-        case pl.List() | pl.Array():
+        case pl.List():
             inner = _reader(dtype.inner)
             return lambda v: [None if one is None else inner(one) for one in v]
         case pl.Date():
@@ -318,7 +319,10 @@ def _check_storable(name: str, dtype: Any, output: str) -> None:
         case pl.Struct():
             for field in dtype.fields:
                 _check_storable(name, field.dtype, output)
-        case pl.List() | pl.Array():
+        case pl.List():
             _check_storable(name, dtype.inner, output)
+        case pl.Array():
+            # Polars cannot cast all arrays to lists and back: nulls in arrays of arrays are lost, empty ones crash.
+            raise SinkError(f'column "{name}" has an {dtype}: make it a list, with arr.to_list()', sink=output)
         case pl.Object() | pl.Unknown() | pl.Int128() | pl.UInt128():
             raise SinkError(f'column "{name}" is {dtype}, which SQL cannot store: cast it', sink=output)

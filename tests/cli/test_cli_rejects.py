@@ -1,0 +1,183 @@
+"""Rejects from the command line: mended, replayed, discarded; what is published and what the ledgers say."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.cli.using import assay, document
+
+
+def rejects(run: str) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = document(assay("rejects", "list", run, "--json"))["rejects"]
+    return made
+
+
+def totals(shop: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with sqlite3.connect(shop / "out/orders.db") as connection:
+        found = {
+            name: connection.execute(f"select * from {name} order by 1").fetchall()
+            for name in ("by_customer", "by_category")
+        }
+    connection.close()
+    return found
+
+
+def lines(shop: Path) -> pl.DataFrame:
+    return pl.read_parquet(shop / "out/lines/*.parquet").sort("order_id", "line")
+
+
+@pytest.fixture
+def run(shop: Path) -> str:
+    made: str = document(assay("run", "orders", "--json"))["id"]
+    return made
+
+
+def mend(shop: Path, run: str, old: str, new: str) -> int:
+    """Edit every reject that has `old`; gives how many."""
+    found = [r for r in rejects(run) if r["stage"] == "validate" and old in r.get("raw", "")]
+    for one in found:
+        (shop / "mended").write_text(one["raw"].replace(old, new) + "\n", "utf-8")
+        assert assay("rejects", "edit", run, str(one["number"]), "--from", "mended").exit_code == 0
+    return len(found)
+
+
+def test_mended_and_replayed_equals_a_run_on_mended_files(shop: Path, run: str) -> None:
+    mended = mend(shop, run, '"105"', '"10.5"') + mend(shop, run, '"pending"', '"live"')
+    assert mended == 2
+    replayed = document(assay("rejects", "replay", run, "--json"))
+    assert replayed["status"] == "published"
+    counts = replayed["counts"]
+    assert counts["read"] == counts["written"] + counts["filtered"] + counts["rejected"] == 58
+    assert counts["written"] > 2  # their orders came along
+    after = (lines(shop).rows(), totals(shop))
+    again = document(assay("rejects", "replay", run, "--json"))
+    assert (again["status"], again["counts"]["written"]) == ("published", 0)
+    assert (lines(shop).rows(), totals(shop)) == after
+    for file in (shop / "sample_data/orders").glob("*.jsonl"):
+        file.write_bytes(file.read_bytes().replace(b'"105"', b'"10.5"').replace(b'"pending"', b'"live"'))
+    clean = document(assay("run", "orders", "--json"))
+    assert clean["counts"]["written"] == 1909 + counts["written"]
+    assert (lines(shop).rows(), totals(shop)) == after
+
+
+def test_the_original_stays_beside_the_edit_and_states_are_shown(shop: Path, run: str) -> None:
+    mend(shop, run, '"105"', '"10.5"')
+    number = next(r["number"] for r in rejects(run) if '"105"' in r.get("raw", ""))
+    shown = assay("rejects", "show", run, str(number)).stdout
+    assert '"105"' in shown
+    assert '"10.5"' in shown.partition("edited:")[2]
+    assay("rejects", "replay", run)
+    assert "replayed: " in assay("rejects", "show", run, str(number)).stdout
+    late = assay("rejects", "edit", run, str(number), "--from", "mended")
+    assert late.exit_code == 2
+    assert "It is replayed" in late.stderr
+
+
+def test_a_wrong_edit_is_rejected_again_and_can_be_mended_again(shop: Path, run: str) -> None:
+    assert mend(shop, run, '"105"', '"106"') == 1
+    assert document(assay("rejects", "replay", run, "--json"))["counts"]["written"] == 0
+    number = next(r["number"] for r in rejects(run) if '"105"' in r.get("raw", ""))
+    raw = next(r["raw"] for r in rejects(run) if r["number"] == number)
+    (shop / "mended").write_text(raw.replace('"105"', '"10.5"'))
+    assert assay("rejects", "edit", run, str(number), "--from", "mended").exit_code == 0
+    assert document(assay("rejects", "replay", run, "--json"))["counts"]["written"] > 0
+
+
+def test_a_mended_model_replays_without_edits(shop: Path, run: str) -> None:
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text().replace('Literal["live", ', 'Literal["live", "pending", '))
+    before = lines(shop)
+    made = document(assay("rejects", "replay", run, "--json"))
+    added = lines(shop).join(before, on=["order_id", "line"], how="anti")
+    assert made["counts"]["written"] == added.height > 0
+    assert added["order_id"].n_unique() == 1
+
+
+def test_a_model_that_no_longer_fits_what_is_published_is_refused_by_name(shop: Path, run: str) -> None:
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text().replace("max_digits=10, decimal_places=3", "max_digits=12, decimal_places=5"))
+    before = (lines(shop).rows(), totals(shop))
+    result = assay("rejects", "replay", run)
+    assert result.exit_code == 1
+    assert 'output lines: column "qty" is Decimal(precision=10, scale=3) in what is published' in result.stderr
+    assert (lines(shop).rows(), totals(shop)) == before
+    assert "58 open" in assay("rejects", "list", run).stdout
+
+
+def test_after_a_replay_latest_still_means_the_rejects(shop: Path, run: str) -> None:
+    replayed = assay("rejects", "replay", "latest")
+    assert replayed.exit_code == 0
+    assert f"assay rejects list {run}" in replayed.stdout
+    assert "58 open" in assay("rejects", "list", "latest").stdout
+    assert f"published of {run}" in assay("runs").stdout
+
+
+def test_discard_wants_a_reason_and_open_records(shop: Path, run: str) -> None:
+    empty = assay("rejects", "discard", run, "1", "2", "--reason", " ")
+    assert empty.exit_code == 2
+    assert "--reason is empty" in empty.stderr
+    assert assay("rejects", "discard", run, "1", "2", "2", "--reason", "test orders").stdout == "2 discarded\n"
+    listed = assay("rejects", "list", run).stdout
+    assert "56 open" in listed
+    assert "2 discarded" in listed
+    again = assay("rejects", "discard", run, "3", "1", "--reason", "x")
+    assert again.exit_code == 2
+    assert "It is discarded: test orders" in again.stderr
+    assert {r["number"]: r["state"] for r in rejects(run)}[3] == "open"
+    unknown = assay("rejects", "discard", run, "999", "--reason", "x")
+    assert (unknown.exit_code, "999" in unknown.stderr) == (2, True)
+    assert document(assay("rejects", "replay", run, "--json"))["counts"]["read"] == 56
+
+
+def test_edit_without_terminal_file_or_content(shop: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoTerminal:
+        def isatty(self) -> bool:
+            return False
+
+    monkeypatch.setattr("sys.stdin", NoTerminal())
+    result = assay("rejects", "edit", run, "1")
+    assert result.exit_code == 2
+    assert "--from FILE" in result.stderr
+    (shop / "empty").write_text("\n")
+    result = assay("rejects", "edit", run, "1", "--from", "empty")
+    assert result.exit_code == 2
+    assert "assay rejects discard" in result.stderr
+    assert assay("rejects", "edit", run, "1", "--from", "none").exit_code == 2
+    assert "edited" not in assay("rejects", "show", run, "1").stdout
+
+
+def test_the_list_leads_to_what_can_be_mended(shop: Path, run: str) -> None:
+    listed = assay("rejects", "list").stdout
+    assert listed.splitlines()[-3].split()[1] == "document"
+    number = listed.splitlines()[-1].split()[-1]
+    shown = assay("rejects", "show", run, number).stdout
+    assert "document_rejected" not in shown
+    # A record that is wrong as a whole is not printed twice.
+    assert shown.count("A-100049") == 1
+
+
+def test_nothing_rejected(shop: Path) -> None:
+    (shop / "good.jsonl").write_bytes((shop / "sample_data/orders/2026-01.jsonl").read_bytes().splitlines()[0])
+    assay("run", "orders", "--input", "good.jsonl")
+    assert "rejected nothing" in assay("rejects", "list").stdout
+    nothing = assay("rejects", "replay", "latest")
+    assert nothing.exit_code == 2
+    assert "no open reject" in nothing.stderr
+
+
+def test_every_bad_byte_is_kept(shop: Path) -> None:
+    bad = [b'{"order_id": "\xff\xfe"}', b"\x00\x01", b'{"a": NaN}', b"[" * 1000, b'{"note": "\\ud800"}', b"7"]
+    (shop / "bad.jsonl").write_bytes(b"\n".join(bad))
+    made = document(assay("run", "orders", "--input", "bad.jsonl", "--json"))
+    assert made["counts"]["rejected"] == len(bad)
+    frame = pl.DataFrame({"n": [r["number"] for r in rejects("latest")]})
+    assert frame["n"].to_list() == list(range(1, len(bad) + 1))
+    for number in frame["n"]:
+        result = assay("rejects", "show", "latest", str(number))
+        assert result.exit_code == 0
+        result.stdout.encode("utf-8")
+    assert "\\xff\\xfe" in assay("rejects", "show", "latest", "1").stdout
+    assert json.loads(rejects("latest")[2]["raw"].replace("NaN", "1")) == {"a": 1}
