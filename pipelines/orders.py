@@ -49,7 +49,7 @@ class Product(BaseModel):
     product: Annotated[str, XPath("name")]
     category: str
     list_price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)]
-    currency: str
+    list_currency: Annotated[str, XPath("currency")]
 
 
 class Rate(BaseModel):
@@ -81,7 +81,7 @@ orders = Pipeline(
         Price(
             "orders.toml",
             document="order_id",
-            inputs={"quantity": "qty", "unit_price": "list_price"},
+            inputs={"quantity": "qty", "unit_price": "list_price", "currency": "list_currency"},
             rates={"euro": Table("sample_data/rates.json", Rate, record="rates")},
         ),
     ],

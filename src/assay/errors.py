@@ -170,7 +170,7 @@ class RunFailed(AssayError):  # noqa: N818 - the name is part of the public cont
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was probably meant to be, or None if none is near."""
     lowered = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return lowered[found[0]] if found else None
 
 

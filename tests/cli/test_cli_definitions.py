@@ -31,7 +31,8 @@ def replaced(file: Path, old: str, new: str) -> None:
 def test_a_wrong_definition_is_found_by_check_and_before_a_run(shop: Path, old: str, new: str, words: str) -> None:
     replaced(shop / "pipelines/orders.py", old, new)
     checked = assay("check", "orders")
-    assert checked.exit_code == 2
+    # What is missing can come: a file is no misuse, a definition that is wrong is.
+    assert checked.exit_code == (1 if "no file matches" in words or "no such file" in words else 2)
     assert words in checked.stderr
     ran = assay("run", "orders")
     assert ran.exit_code in (1, 2)

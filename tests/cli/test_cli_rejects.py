@@ -151,7 +151,7 @@ def test_edit_without_terminal_file_or_content(shop: Path, run: str, monkeypatch
 
 def test_the_list_leads_to_what_can_be_mended(shop: Path, run: str) -> None:
     listed = assay("rejects", "list").stdout
-    assert listed.splitlines()[-3].split()[1] == "document"
+    assert listed.splitlines()[-3].split()[2] == "document"
     number = listed.splitlines()[-1].split()[-1]
     shown = assay("rejects", "show", run, number).stdout
     assert "document_rejected" not in shown
@@ -181,3 +181,56 @@ def test_every_bad_byte_is_kept(shop: Path) -> None:
         result.stdout.encode("utf-8")
     assert "\\xff\\xfe" in assay("rejects", "show", "latest", "1").stdout
     assert json.loads(rejects("latest")[2]["raw"].replace("NaN", "1")) == {"a": 1}
+
+
+def test_a_rerun_that_takes_back_mended_records_says_so_and_mends_them_again(shop: Path, run: str) -> None:
+    assert mend(shop, run, '"105"', '"10.5"') == 1
+    assert document(assay("rejects", "replay", run, "--json"))["counts"]["written"] > 0
+    mended = (lines(shop).rows(), totals(shop))
+    again = document(assay("run", "orders", "--json"))
+    assert "records that were replayed after run" in again["warnings"][0]
+    assert f"assay rejects edit {again['id']} --like {run}" in again["warnings"][0]
+    assert f"warning  {again['warnings'][0]}" in assay("runs", "latest").stdout
+    assert lines(shop).height < len(mended[0])
+    assert assay("rejects", "edit", again["id"], "--like", run).stdout.startswith(f"1 mended as in run {run}; now: ")
+    assert assay("rejects", "replay", "latest").exit_code == 0
+    assert (lines(shop).rows(), totals(shop)) == mended
+
+
+def test_edit_takes_a_number_or_a_run(shop: Path, run: str) -> None:
+    for arguments in ((run,), (run, "1", "--like", run)):
+        wrong = assay("rejects", "edit", *arguments)
+        assert (wrong.exit_code, "NUMBER of a record, or --like RUN" in wrong.stderr) == (2, True)
+    assert assay("rejects", "edit", run, "--like", run).stdout == f"0 mended as in run {run}\n"
+    assert assay("rejects", "edit", run, "--like", "zzzzzz").exit_code == 2
+
+
+def test_edits_of_a_run_that_published_nothing_wait_for_the_next(shop: Path) -> None:
+    stopped = document(assay("run", "orders", "--max-rejects", "0", "--json"))["id"]
+    shown = assay("runs", stopped).stdout
+    assert "none: nothing was published" in shown
+    (shop / "mended").write_text(next(r["raw"] for r in rejects(stopped) if '"105"' in r["raw"]).replace("105", "10"))
+    number = next(str(r["number"]) for r in rejects(stopped) if '"105"' in r["raw"])
+    kept = assay("rejects", "edit", stopped, number, "--from", "mended").stdout
+    assert "published nothing, so there is nothing to add them to: run orders again, then" in kept
+    assay("run", "orders")
+    assert assay("rejects", "edit", "latest", "--like", stopped).stdout.startswith("1 mended")
+    assert document(assay("rejects", "replay", "latest", "--json"))["counts"]["written"] > 0
+
+
+def test_a_missing_rate_is_told_as_such(shop: Path) -> None:
+    file = shop / "sample_data/rates.json"
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "USD" not in line))
+    made = document(assay("run", "orders", "--json"))
+    assert made["rejects"]["rate_missing"] > 100
+    assert "for rate_missing (" in made["warnings"][0]
+    assert "a budget would stop such a run" in made["warnings"][0]
+    one = next(r for r in rejects("latest") if r["stage"] == "pricing")
+    assert one["errors"] == [
+        {"loc": "list_currency", "type": "rate_missing", "msg": 'convert: no rate from "USD" to EUR', "input": "USD"}
+    ]
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text().replace('    "orders",\n', '    "orders",\n    max_rejects="10%",\n'))
+    stopped = assay("run", "orders")
+    assert (stopped.exit_code, "over the budget of 10%" in stopped.stderr) == (3, True)
+    assert assay("run", "orders", "--max-rejects", "100%").exit_code == 0

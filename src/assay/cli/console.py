@@ -62,18 +62,17 @@ def say(text: str) -> None:
     output().print(text, markup=False)
 
 
-def print_labelled(label: str, text: str) -> None:
-    """A line of a summary; on a terminal it is wrapped below itself."""
+def print_labelled(label: str, text: str, *, style: str = "") -> None:
+    """A line of a summary; on a terminal it is wrapped below itself. `style` is the label's."""
+    from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
+
     columns = width()
     lead, below = label.ljust(_LABEL), " " * _LABEL
-    if columns is None or columns <= 2 * _LABEL:
-        say(lead + text)
-        return
-    say(
-        textwrap.fill(
+    if columns is not None and columns > 2 * _LABEL:
+        text = textwrap.fill(
             text, columns, initial_indent=lead, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
-        )
-    )
+        )[len(lead) :]
+    output().print(Text.assemble((lead, style), text))
 
 
 def print_table(
@@ -155,8 +154,9 @@ def print_error(message: str, hints: Sequence[str] = ()) -> None:
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
 
     console = errors()
-    console.print(Text.assemble(("error: ", "bold red"), safe(message)))
-    for hint in hints:
+    first, *more = message.splitlines() or [""]
+    console.print(Text.assemble(("error: ", "bold red"), safe(first)))
+    for hint in (*more, *hints):
         console.print(f"  {safe(hint)}", markup=False)
 
 

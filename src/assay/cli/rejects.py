@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from assay.settings import Settings
 
 
+#: So many values of a kind of error are told apart in a list.
+_VALUES: Final = 1000
+
+
 @click.group("rejects", epilog="\b\nExamples:\n  assay rejects list latest\n  assay rejects show latest 1")
 def rejects_command() -> None:
     """What runs have rejected: every record with its bytes, its place and every error."""
 
 
-@rejects_command.command("list", epilog="\b\nExample:\n  assay rejects list latest")
+@rejects_command.command(
+    "list", short_help="Count rejects by stage, field and error.", epilog="\b\nExample:\n  assay rejects list latest"
+)
 @click.argument("run", default="latest")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(run: str, as_json: bool) -> None:
@@ -34,7 +41,9 @@ def list_command(run: str, as_json: bool) -> None:
     with open_store(_settings()) as store:
         found = _kept_by(store, run)
         groups: Counter[tuple[str, str, str]] = Counter()
-        first: dict[tuple[str, str, str], tuple[DeadLetter, str]] = {}
+        first: dict[tuple[str, str, str], DeadLetter] = {}
+        values: defaultdict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
+        still_open: Counter[tuple[str, str, str]] = Counter()
         documents: list[dict[str, object]] = []
         states: Counter[str] = Counter()
         for letter in store.dead_letters(found.id):
@@ -44,7 +53,12 @@ def list_command(run: str, as_json: bool) -> None:
             for error in letter.errors:
                 key = (letter.stage, error["loc"], error["type"])
                 groups[key] += 1
-                first.setdefault(key, (letter, error["input"]))
+                still_open[key] += letter.state == "open"
+                # What is shown is the first one that can still be mended.
+                if key not in first or (letter.state == "open" and first[key].state != "open"):
+                    first[key] = letter
+                if error["loc"] and _tells_more(letter, error["input"]) and len(values[key]) < _VALUES:
+                    values[key][error["input"]] = None
     if as_json:
         print_json({"schema": 1, "run": found.id, "rejects": documents})
         return
@@ -52,19 +66,32 @@ def list_command(run: str, as_json: bool) -> None:
         say(f"run {found.id} of {found.pipeline} rejected nothing")
         return
     # Records that only go with their document come last: mending the one to blame brings them back.
-    ordered = sorted(groups.items(), key=lambda group: (group[0][0] == "document", -group[1]))
+    ordered = sorted(groups.items(), key=lambda group: (group[0][0] == "document", not still_open[group[0]], -group[1]))
     rows = []
-    for (stage, field, kind), count in ordered:
-        letter, value = first[stage, field, kind]
-        shown = json.dumps(value[:30], ensure_ascii=False) if _tells_more(letter, value) else "-"
-        rows.append((f"{count:,}", stage, field or "-", kind, shown, _place(letter), letter.number))
-    columns = ("count", "stage", "field", "error", "value", "first at", "number")
-    print_table(columns, rows, right=("count", "number"), optional=("stage", "value", "first at"))
+    for key, count in ordered:
+        stage, field, kind = key
+        letter = first[key]
+        rows.append(
+            (
+                f"{count:,}",
+                f"{still_open[key]:,}",
+                stage,
+                field or "-",
+                kind,
+                _some(values[key]),
+                _place(letter),
+                letter.number,
+            )
+        )
+    columns = ("count", "open", "stage", "field", "error", "value", "first at", "number")
+    print_table(columns, rows, right=("count", "open", "number"), optional=("stage", "value", "first at"))
     say(", ".join(f"{count:,} {state}" for state, count in sorted(states.items())))
     say(f"one record: assay rejects show {found.id} {rows[0][-1]}")
 
 
-@rejects_command.command("show", epilog="\b\nExample:\n  assay rejects show latest 1")
+@rejects_command.command(
+    "show", short_help="Show one: place, errors, bytes.", epilog="\b\nExample:\n  assay rejects show latest 1"
+)
 @click.argument("run")
 @click.argument("number", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -81,7 +108,7 @@ def show_command(run: str, number: int, as_json: bool) -> None:
     )
     for error in letter.errors:
         field = f"{error['loc']}  " if error["loc"] else ""
-        got = error["input"] if _tells_more(letter, error["input"]) else ""
+        got = _got(letter, error)
         value = f", got {json.dumps(got[:200], ensure_ascii=False)}" if got else ""
         say(safe(f"  {field}{error['type']}: {error['msg']}{value}"))
     say(f"  {_shown(letter.raw)}")
@@ -94,14 +121,25 @@ def show_command(run: str, number: int, as_json: bool) -> None:
         say(f"{letter.state}: {safe(letter.closed_by)}")
 
 
-@rejects_command.command("edit", epilog="\b\nExample:\n  assay rejects edit latest 1 --from mended.json")
+@rejects_command.command(
+    "edit",
+    short_help="Mend one in your editor, or as in an earlier run.",
+    epilog="\b\nExamples:\n  assay rejects edit latest 1 --from mended.json\n  assay rejects edit latest --like 7k2m9q",
+)
 @click.argument("run")
-@click.argument("number", type=int)
+@click.argument("number", type=int, required=False)
 @click.option("--from", "file", type=click.File("rb"), help="Take the mended record from a file (- is standard input).")
-def edit_command(run: str, number: int, file: BinaryIO | None) -> None:
+@click.option("--like", metavar="RUN", help="Mend every open record as the same bytes were mended in this run.")
+def edit_command(run: str, number: int | None, file: BinaryIO | None, like: str | None) -> None:
     """Mend the record NUMBER of RUN, in your editor or from a file. The original is kept beside it."""
+    if (number is None) == (like is None) or (like and file):
+        raise click.UsageError("give either the NUMBER of a record, or --like RUN")
     with open_store(_settings()) as store:
         found = _kept_by(store, run)
+        if number is None:
+            count = store.copy_edits(_kept_by(store, like or "").id, found.id)
+            say(f"{count:,} mended as in run {like}{_next(found) if count else ''}")
+            return
         letter = store.dead_letter(found.id, number)
         _see_open(letter)
         if file is None and not sys.stdin.isatty():
@@ -119,10 +157,14 @@ def edit_command(run: str, number: int, file: BinaryIO | None) -> None:
         if not data:
             raise ConfigurationError(f"that is empty; to give a record up: assay rejects discard {found.id} {number}")
         store.edit_reject(found.id, number, data)
-    say(f"kept; now: assay rejects replay {found.id}")
+    say(f"kept{_next(found)}")
 
 
-@rejects_command.command("replay", epilog="\b\nExample:\n  assay rejects replay latest")
+@rejects_command.command(
+    "replay",
+    short_help="Read open rejects again; publish what passes.",
+    epilog="\b\nExample:\n  assay rejects replay latest",
+)
 @click.argument("run", default="latest")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter; by default those of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -141,7 +183,11 @@ def replay_command(run: str, params: tuple[str, ...], as_json: bool) -> None:
     sys.exit(exit_status(result))
 
 
-@rejects_command.command("discard", epilog="\b\nExample:\n  assay rejects discard latest 1 --reason 'test order'")
+@rejects_command.command(
+    "discard",
+    short_help="Give records up, with a reason.",
+    epilog="\b\nExample:\n  assay rejects discard latest 1 --reason 'test order'",
+)
 @click.argument("run")
 @click.argument("numbers", type=int, nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why these records are given up; it is kept.")
@@ -175,6 +221,34 @@ def _see_open(letter: DeadLetter) -> None:
         error = NotFoundError(f"open reject of run {letter.run}", letter.number)
         error.add_note(f"It is {letter.state}: {letter.closed_by}")
         raise error
+
+
+def _some(values: Iterable[str]) -> str:
+    """The first value of several, and how many others there are."""
+    listed = list(values)
+    if not listed:
+        return "-"
+    first, *others = listed
+    more = f" + {len(others)}{'+' if len(others) == _VALUES - 1 else ''} more" if others else ""
+    return json.dumps(first[:30], ensure_ascii=False) + more
+
+
+def _next(run: Run) -> str:
+    """What to do with mended records: a run that published nothing cannot be added to."""
+    if run.status == "published":
+        return f"; now: assay rejects replay {run.id}"
+    return (
+        f"; run {run.id} published nothing, so there is nothing to add them to: run {run.pipeline} again, "
+        f"then assay rejects edit latest --like {run.id}"
+    )
+
+
+def _got(letter: DeadLetter, error: dict[str, str]) -> str:
+    """The value that is wrong, where it says more than the message and the record beside it."""
+    value = error["input"]
+    if letter.stage == "document" or error["type"] == "missing" or value in error["msg"]:
+        return ""
+    return value if _tells_more(letter, value) else ""
 
 
 def _tells_more(letter: DeadLetter, value: str) -> bool:

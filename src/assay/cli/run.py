@@ -30,7 +30,7 @@ from assay.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from assay.pipeline import Result
+    from assay.pipeline import Report, Result
 
 
 @click.command(
@@ -134,11 +134,17 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         )
     if result.dry_run:
         print_labelled("outputs", "none: this was a dry run")
+    elif result.status in ("failed", "rejected", "interrupted"):
+        print_labelled("outputs", "none: nothing was published, all outputs are as they were")
+    elif rejects_of and not counts["written"]:
+        print_labelled("", "nothing passes yet: no row was added")
     reasons: dict[str, int] = result.ledger.get("reasons", {})
     if reasons:
         some = ", ".join(f"{count:,} {safe(kind)}" for kind, count in list(reasons.items())[:6])
         rest = f" and {len(reasons) - 6} more kinds" if len(reasons) > 6 else ""
         print_labelled("rejects", f"{some}{rest} -> assay rejects list {rejects_of or result.id}")
+    for warning in result.warnings:
+        print_labelled("warning", safe(warning), style="bold yellow")
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
@@ -189,12 +195,11 @@ class _Meter:
         if live and not silent:
             from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - --help shall not wait for it
 
-            text = "{task.description}  {task.fields[records]:,} records  {task.fields[rate]}"
-            rejects = "{task.fields[rejects]:,} rejected"
+            text = "{task.description}  {task.fields[records]:,} records, {task.fields[rejects]:,} rejected"
             self._bar = Progress(
                 TextColumn(text),
-                TextColumn(rejects),
-                BarColumn(pulse_style="cyan"),
+                BarColumn(bar_width=20, pulse_style="cyan"),
+                TextColumn("{task.fields[rate]}{task.fields[left]}"),
                 console=errors(live=True),
                 transient=True,
             )
@@ -202,23 +207,34 @@ class _Meter:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("read", total=None, records=0, rate="", rejects=0)
+            self._task = self._bar.add_task("read", total=None, records=0, rejects=0, rate="", left="")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, stage: str, size: int, records: int, rejects: int) -> None:
+    def update(self, report: Report) -> None:
         """Take a report of the run."""
         if self._bar is not None and self._task is not None:
             seconds = max(time.monotonic() - self._started, 0.001)
             fields: dict[str, Any] = {
-                "records": records,
-                "rejects": rejects,
-                "rate": f"{size / seconds / 1e6:.0f} MB/s",
+                "records": report.records,
+                "rejects": report.rejects,
+                "rate": f"{report.bytes / seconds / 1e6:.0f} MB/s",
+                "left": _left(report, seconds),
             }
-            self._bar.update(self._task, description=stage, **fields)
-        elif not self._silent and stage != self._stage:
-            self._stage = stage
-            errors().print(f"{stage} ...")
+            self._bar.update(self._task, description=report.stage, total=report.total, completed=report.bytes, **fields)
+        elif not self._silent and report.stage != self._stage:
+            self._stage = report.stage
+            errors().print(f"{report.stage} ...")
+
+
+def _left(report: Report, seconds: float) -> str:
+    """How long it will take yet, by bytes, rounded."""
+    if not report.total or not report.bytes or seconds < 1:
+        return ""
+    left = seconds * (report.total - report.bytes) / report.bytes
+    if left >= 90:
+        return f"  {left / 60:.0f} min left"
+    return f"  {max(5 * round(left / 5), 1)} s left" if left > 0 else ""

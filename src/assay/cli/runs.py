@@ -83,7 +83,7 @@ def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: boo
         (
             one.id,
             one.pipeline,
-            one.status + (f" of {kept.parent}" if kept.parent else ""),
+            ("dry run" if one.dry_run else one.status) + (f" of {kept.parent}" if kept.parent else ""),
             kept.started.replace("+00:00", "Z"),
             f"{one.counts['read']:,}",
             f"{one.counts['written']:,}",

@@ -10,6 +10,7 @@ import click
 
 from assay.cli.console import (
     MISUSED,
+    PUBLISHED,
     errors,
     output,
     parse_params,
@@ -19,6 +20,7 @@ from assay.cli.console import (
     print_table,
     safe,
     say,
+    status_of,
 )
 from assay.errors import AssayError
 
@@ -67,7 +69,7 @@ def show_command(name: str, as_json: bool) -> None:
     pipeline = load(name)
     source = pipeline.source
     columns = RecordReader(source.model, source.how()).schema
-    steps = [(step.name, type(step).__name__) for step in pipeline.bound_steps]
+    steps = [(step.name, type(step).__name__, _settings_of(step)) for step in pipeline.bound_steps]
     if as_json:
         types = {column: str(dtype) for column, dtype in columns.items()}
         print_json(
@@ -77,7 +79,7 @@ def show_command(name: str, as_json: bool) -> None:
                 "description": pipeline.description,
                 "params": pipeline.params.model_json_schema() if pipeline.params else None,
                 "source": {"path": source.path, "model": source.model.__name__, "columns": types},
-                "steps": [{"name": n, "kind": kind} for n, kind in steps],
+                "steps": [{"name": n, "kind": kind, "with": settings} for n, kind, settings in steps],
                 "outputs": {n: {"kind": type(o).__name__, "to": repr(o.to)} for n, o in pipeline.outputs.items()},
             }
         )
@@ -86,8 +88,9 @@ def show_command(name: str, as_json: bool) -> None:
     path = source.path if isinstance(source.path, str) else ", ".join(source.path)
     print_labelled("source", f"{path}  {source.model.__name__}{_source_notes(pipeline)}")
     print_labelled("", ", ".join(f"{n} {_type_name(t)}" for n, t in columns.items()))
-    for number, (step, kind) in enumerate(steps, 1):
-        say(f"step {number:>2}  {step}" + (f"  ({kind})" if kind != "FunctionStep" else "  (function)"))
+    for number, (step, kind, settings) in enumerate(steps, 1):
+        what = "function" if kind == "FunctionStep" else f"{kind}({settings})" if settings else kind
+        print_labelled(f"step {number:>2}", f"{step}  {what}")
     for output_name, one in pipeline.outputs.items():
         what = _groups(one) if hasattr(one, "measures") else "rows"
         print_labelled("output", f"{output_name}  {what}  -> {_brief(one.to)}")
@@ -129,16 +132,46 @@ def _instance(dtype: Any) -> pl.DataType:
     return made
 
 
+def _settings_of(step: Any) -> str:
+    """What a step is told, beside its name."""
+    return _given(step, without="name") if is_dataclass(step) and not isinstance(step, type) else ""
+
+
 def _brief(value: Any) -> str:
     """A definition with what differs from the defaults."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return repr(value)
-    given = [
-        (f.name, getattr(value, f.name), f.default is MISSING)
-        for f in fields(value)
-        if getattr(value, f.name) != f.default
-    ]
-    return f"{type(value).__name__}({', '.join(repr(v) if plain else f'{n}={v!r}' for n, v, plain in given)})"
+    import polars as pl  # noqa: PLC0415 - --help shall not wait for it
+
+    match value:
+        case pl.Expr():
+            text = str(value)
+            # Beyond a line nobody reads it.
+            return text if len(text) <= 80 else "of " + ", ".join(dict.fromkeys(value.meta.root_names()))
+        case type():
+            return value.__name__
+        case dict():
+            return "{" + ", ".join(f"{name}: {_brief(one)}" for name, one in value.items()) + "}"
+        case tuple() | list():
+            return ", ".join(map(_brief, value))
+        case _ if is_dataclass(value):
+            return f"{type(value).__name__}({_given(value)})"
+    return repr(value)
+
+
+def _given(value: Any, without: str = "") -> str:
+    parts = []
+    for f in fields(value):
+        one = getattr(value, f.name)
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if f.name == without or not f.init or (default is not MISSING and _same(one, default)):
+            continue
+        plain = f.default is MISSING and f.default_factory is MISSING
+        parts.append(_brief(one) if plain else f"{f.name}={_brief(one)}")
+    return ", ".join(parts)
+
+
+def _same(one: Any, default: Any) -> bool:
+    # An expression that is compared makes another expression.
+    return type(one) is type(default) and bool(one == default)
 
 
 def _groups(one: Any) -> str:
@@ -158,17 +191,20 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     settings = Settings.load()
     given = parse_params(params)
     findings: dict[str, str | None] = {}
+    status = PUBLISHED
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
         pipelines, broken = find(settings)
         findings = {one.file.name: one.reason for one in broken}
+        status = MISUSED if broken else PUBLISHED
     for one_name, pipeline in sorted(pipelines.items()):
         try:
             pipeline.check(given, settings=settings)
             findings[one_name] = None
         except AssayError as error:
             findings[one_name] = str(error)
+            status = max(status, status_of(error))
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
         print_json({"schema": 1, "ok": not wrong, "checked": findings})
@@ -178,4 +214,4 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
                 say(f"{key}  ok")
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
-    sys.exit(MISUSED if wrong else 0)
+    sys.exit(status)

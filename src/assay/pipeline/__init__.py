@@ -5,6 +5,7 @@ from assay.pipeline.execution import recover, replay
 from assay.pipeline.loading import Broken, find, load
 from assay.pipeline.outputs import GroupBy, Rows
 from assay.pipeline.preview import Preview
+from assay.pipeline.progress import Report
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Reconcile, rowwise
 
@@ -20,6 +21,7 @@ __all__ = [
     "Preview",
     "Price",
     "Reconcile",
+    "Report",
     "Result",
     "Rows",
     "Source",

@@ -6,7 +6,7 @@ import datetime as dt
 import decimal
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,9 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.pipeline.budget import Budget
 from assay.pipeline.outputs import Output
+from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
 from assay.records import Format
 from assay.records.columns import Datetimes
@@ -86,6 +88,8 @@ class Pipeline:
         params: A Pydantic model of its parameters.
         money: The columns that the ledger adds up; found by itself where a step prices.
         description: One line for `assay list`; by default the first of the file's docstring.
+        max_rejects: More rejects than this number, or share such as "5%", and nothing is published, unless a run says
+            otherwise.
         folder: The folder of its file: books are looked for here, too.
     """
 
@@ -96,6 +100,7 @@ class Pipeline:
     params: type[BaseModel] | None = None
     money: MoneyColumns | None = None
     description: str = ""
+    max_rejects: int | str | None = None
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -103,11 +108,20 @@ class Pipeline:
             raise ConfigurationError(f"a pipeline's name is letters, digits, - and _, not {self.name!r}")
         if not self.outputs:
             raise ConfigurationError(f"pipeline {self.name} has no outputs")
+        for step in self.steps:
+            if isinstance(step, type):
+                raise ConfigurationError(f"pipeline {self.name}: the step {step.__name__} is a class; call it")
+        Budget.parse(self.max_rejects)
 
     @property
     def bound_steps(self) -> list[Step]:
         """The steps, functions wrapped."""
         return [step if isinstance(step, Step) else FunctionStep(step) for step in self.steps]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a run replaces what the last one has published, in one output at least."""
+        return any(output.to.mode == "replace" for output in self.outputs.values())
 
     def at(self, folder: Path) -> Pipeline:
         """The same pipeline, its file being in `folder`."""
@@ -124,7 +138,7 @@ class Pipeline:
         dry_run: bool = False,
         engine: Literal["local"] = "local",
         settings: Settings | None = None,
-        progress: Callable[[str, int, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Result:
         """Run it: read, judge, steps, ledger, then publish all outputs or none.
 
@@ -133,11 +147,12 @@ class Pipeline:
             input: Another source: anything that `scan` takes.
             output: A folder that takes every file output.
             limit: Read so many records only.
-            max_rejects: More rejects than this number, or share such as "1%", and nothing is published.
+            max_rejects: More rejects than this number, or share such as "1%", and nothing is published; by default as
+                the pipeline says, "100%" allows all.
             dry_run: All but publish.
             engine: Where it runs; "local" is this process.
             settings: Settings; by default those of the project at the current folder.
-            progress: Called with the stage, bytes read, records read and records rejected so far.
+            progress: Called with a `Report` after each batch.
 
         Returns:
             The result, whatever became of the run: `result.status` says it. A run that failed has `result.error`.
@@ -145,13 +160,13 @@ class Pipeline:
         Raises:
             ConfigurationError: the pipeline, a parameter or a file it names is wrong; nothing was read.
         """
-        from assay.pipeline.budget import Budget  # noqa: PLC0415
         from assay.pipeline.execution import Options, run  # noqa: PLC0415 - the execution knows the definition
 
         if engine != "local":
             raise ConfigurationError(unknown_name("engine", engine, ["local"]))
         folder = Path(output) if output is not None else None
-        options = Options(folder, Budget.parse(max_rejects), dry_run, progress)
+        budget = Budget.parse(self.max_rejects if max_rejects is None else max_rejects)
+        options = Options(folder, budget, dry_run, progress)
         return run(self, params=set or {}, source=input, limit=limit, settings=settings, options=options)
 
     def check(

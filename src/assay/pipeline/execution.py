@@ -19,8 +19,10 @@ from assay.pipeline.budget import Budget
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
+from assay.pipeline.findings import many_rejects, replays_replaced
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
+from assay.pipeline.progress import Progress, Report
 from assay.pipeline.publishing import Publication, outputs_of, publish_all
 from assay.pipeline.rejecting import RejectLog
 from assay.pipeline.result import Result, result_of
@@ -29,8 +31,6 @@ from assay.reading import SourceLike
 from assay.runs import Ledger, Money, Run, RunStore, Status, environment, write_manifest
 from assay.settings import Settings
 
-#: Called with the stage, and bytes, records and rejects so far.
-Progress = Callable[[str, int, int, int], None]
 STAGING: Final = ".assay-staging"
 _INTERRUPTED: Final = {
     "type": "Interrupted",
@@ -179,6 +179,8 @@ class Execution:
         self._root = (self._output or plan.settings.project).resolve()
         self._ledger = Ledger()
         self._seconds: dict[str, float] = {}
+        self._total: int | None = None
+        self._warnings: list[str] = []
         self._started = time.monotonic()
 
     def run(self, feed_for: Callable[[Path], Feed]) -> Result:
@@ -209,6 +211,7 @@ class Execution:
             staging=staging,
             amends=self._options.replayed is not None,
         )
+        self._total = feed.size
         self._processing = Processing(self._plan, feed, self._ledger, self._rejects, staging, self._report)
         rows = self._processing.run()
         begun = time.perf_counter()
@@ -224,6 +227,7 @@ class Execution:
             )
             return self._ended("rejected", error={"type": "OverBudget", "message": message})
         self._ledger.rows = publication.rows
+        self._warnings = list(self._find(counts))
         self._ledger.check({one["output"]: int(one["rows"]) for one in staged})
         if self._options.dry_run:
             return self._ended("interrupted", error={"type": "DryRun", "message": "dry run: nothing was published"})
@@ -272,7 +276,17 @@ class Execution:
 
     def _ledger_json(self) -> dict[str, Any]:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
-        return self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
+        made = self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
+        return made | ({"warnings": self._warnings} if self._warnings else {})
+
+    def _find(self, counts: Mapping[str, int]) -> Iterator[str]:
+        if self._options.replayed is not None:
+            return
+        if self._options.budget.limit is None:
+            yield from many_rejects(counts["rejected"], counts["read"], self._rejects.reasons)
+        pipeline = self._plan.pipeline
+        if pipeline.replaces:
+            yield from replays_replaced(self._store, self._id, _last_published(self._store, pipeline.name))
 
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
         if self._store.get(self._id).decision is None:
@@ -315,7 +329,8 @@ class Execution:
 
     def _report(self, stage: str) -> None:
         if self._options.progress:
-            self._options.progress(stage, self._processing.bytes, self._ledger.read, self._ledger.rejected.total())
+            rejected = self._ledger.rejected.total()
+            self._options.progress(Report(stage, self._processing.bytes, self._total, self._ledger.read, rejected))
 
 
 def _told(error: BaseException) -> dict[str, Any]:
@@ -355,12 +370,17 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         )
     if not store.count_rejects(run.id).get("open"):
         raise NotFoundError("open reject in run", run.id)
-    later = [r for r in store.runs(limit=1000, pipeline=pipeline.name, status="published") if r.parent is None]
-    replaces = any(output.to.mode == "replace" for output in pipeline.outputs.values())
-    if replaces and later and later[0].id != run.id:
+    last = _last_published(store, pipeline.name)
+    if pipeline.replaces and last and last.id != run.id:
         raise ConfigurationError(
-            f"run {later[0].id} has replaced what run {run.id} published; replay the rejects of {later[0].id}"
+            f"run {last.id} has replaced what run {run.id} published; replay the rejects of {last.id}"
         )
+
+
+def _last_published(store: RunStore, pipeline: str) -> Run | None:
+    """The last run that published, replays aside."""
+    found = store.runs(limit=1000, pipeline=pipeline, status="published")
+    return next((run for run in found if run.parent is None), None)
 
 
 def _clear(folder: Path) -> None:

@@ -15,13 +15,18 @@ from assay.reading import ProcessorFactory, RawRecord, SourceFile
 from assay.records import Batch, FileCount, RecordReader
 from assay.runs import DeadLetter
 
-Progress = Callable[[int], None]
+OnBytes = Callable[[int], None]
 
 
 class Feed(Protocol):
     """Gives batches of judged records, and raw records again by their number."""
 
-    def batches(self, progress: Progress) -> Iterator[Batch]:
+    @property
+    def size(self) -> int | None:
+        """Bytes that will be read; None where that is not known."""
+        ...
+
+    def batches(self, progress: OnBytes) -> Iterator[Batch]:
         """Read."""
         ...
 
@@ -44,7 +49,13 @@ class FileFeed:
         self._limit = limit
         self._files = {file.name: self._kept(file, staging / f"input-{i}") for i, file in enumerate(files)}
 
-    def batches(self, progress: Progress) -> Iterator[Batch]:
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files, unless it ends before."""
+        sizes = [file.path.stat().st_size for file in self._files.values() if file.path is not None]
+        return sum(sizes) if self._limit is None else None
+
+    def batches(self, progress: OnBytes) -> Iterator[Batch]:
         """Read the files in order."""
         return self._reader.batches(self._files.values(), limit=self._limit, progress=progress)
 
@@ -71,7 +82,12 @@ class ReplayFeed:
         self._reader = reader
         self._letters = letters
 
-    def batches(self, progress: Progress) -> Iterator[Batch]:
+    @property
+    def size(self) -> None:
+        """Not known."""
+        return
+
+    def batches(self, progress: OnBytes) -> Iterator[Batch]:
         """Judge the kept bytes, as edited, by today's model."""
         counts: dict[str, FileCount] = {}
         for (source, fmt), letters in groupby(self._letters(), key=lambda d: (d.source, d.format)):

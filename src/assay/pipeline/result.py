@@ -43,6 +43,11 @@ class Result:
     store_url: str = field(default="", repr=False)
 
     @property
+    def warnings(self) -> list[str]:
+        """What may well be not as it was meant, such as a large share of rejects."""
+        return list(self.ledger.get("warnings", []))
+
+    @property
     def rejects(self) -> pl.DataFrame:
         """The rejected records of this run: source, record, line, offset, stage, errors, raw.
 
@@ -79,6 +84,8 @@ class Result:
             "rejects": dict(self.ledger.get("reasons", {})),
             "seconds": round(self.seconds, 3),
         }
+        if self.warnings:
+            made["warnings"] = self.warnings
         if self.dry_run:
             made["dry_run"] = True
         elif self.error is not None:
@@ -92,6 +99,7 @@ class Result:
             for currency, sums in self.money.items()
         ]
         rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
+        rows += [("warning", warning) for warning in self.warnings]
         if self.error:
             rows.append(("error", str(self.error.get("message"))))
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)

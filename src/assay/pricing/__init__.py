@@ -6,7 +6,7 @@ from assay.money import round_money
 from assay.pricing.batch import BatchRating
 from assay.pricing.book import PriceBook
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
-from assay.pricing.rates import Rates, RatesTable
+from assay.pricing.rates import NO_RATE, Rates, RatesTable
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.receipt import Line, Receipt
 from assay.pricing.registry import register, strategy, strategy_kinds
@@ -15,6 +15,7 @@ from assay.pricing.strategies import Convert, PercentOff, PerUnit, Tax
 from assay.pricing.values import Column
 
 __all__ = [
+    "NO_RATE",
     "BatchRating",
     "Column",
     "Convert",

@@ -11,6 +11,9 @@ import polars as pl
 from assay.errors import ConfigurationError
 from assay.money import EXACT, exact_decimal
 
+NO_RATE = "no rate from"
+"""How the reason begins, after the step's id, for which a row without a rate is not priced; its currency follows."""
+
 RATE_PLACES = 18
 """Decimal places of the column fx_rate; a rate has at most as many, and as many digits before the point."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import secrets
 import sys
@@ -280,6 +281,22 @@ class RunStore:
                 .where(_REJECTS.c.run == run, _REJECTS.c.number == number)
                 .values(edited=zstd.compress(data))
             )
+
+    def copy_edits(self, old: str, run: str) -> int:
+        """Edit the open dead letters of a run as those of another run were edited that have the same bytes.
+
+        Returns:
+            How many were edited.
+        """
+        edits = {hashlib.sha256(d.raw).digest(): d.edited for d in self.dead_letters(old) if d.edited is not None}
+        found = {
+            letter.number: edits[digest]
+            for letter in self.dead_letters(run, state="open")
+            if (digest := hashlib.sha256(letter.raw).digest()) in edits
+        }
+        for number, data in found.items():
+            self.edit_reject(run, number, data)
+        return len(found)
 
     def rejects_frame(self, run: str, *, state: str | None = None) -> pl.DataFrame:
         """The dead letters of a run as a frame of rejects, as they were when they were rejected."""

@@ -30,9 +30,9 @@ class Lookup:
 
     source: LookupSource
     on: tuple[str, ...]
-    on_missing: OnMissing
-    prefix: str
-    name: str
+    on_missing: OnMissing = "reject"
+    prefix: str = ""
+    name: str = ""
 
     def __init__(
         self,

@@ -10,9 +10,9 @@ import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.lookups import LookupContext, Table
-from assay.pipeline.context import Context
+from assay.pipeline.context import Context, visible
 from assay.pipeline.steps.protocol import Outcome, reject_rows
-from assay.pricing import PriceBook, RatesTable
+from assay.pricing import NO_RATE, PriceBook, RatesTable
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Price:
                 raise ConfigurationError(f"the rates {name} have no column {', '.join(lacking)}", where=where)
         try:
             priced = book.price(
-                pl.LazyFrame(schema=schema), inputs=self.inputs, rates=_no_rates(self.rates), errors="column"
+                pl.LazyFrame(schema=visible(schema)), inputs=self.inputs, rates=_no_rates(self.rates), errors="column"
             )
             made = priced.collect_schema()
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=where) from None
-        columns = pl.Schema({name: dtype for name, dtype in made.items() if name != "pricing_error"})
+        columns = pl.Schema(schema | {name: dtype for name, dtype in made.items() if name != "pricing_error"})
         return BoundPrice(self.name, columns, self, book, context.lookup)
 
 
@@ -89,8 +89,16 @@ class BoundPrice:
         kept = frame.select(self.schema.names())
         if not wrong.height:
             return Outcome(kept)
+        reason = pl.col("pricing_error")
+        unrated = reason.str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
+        currency = self.definition.inputs.get("currency", "currency")
         rejected = reject_rows(
-            wrong, "pricing", "", "pricing_error", pl.col("pricing_error"), pl.lit("", dtype=pl.String)
+            wrong,
+            "pricing",
+            pl.when(unrated.is_null()).then(pl.lit("")).otherwise(pl.lit(currency)),
+            pl.when(unrated.is_null()).then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
+            reason,
+            unrated.fill_null(""),
         )
         fine = frame.filter(pl.col("pricing_error").is_null()).select(self.schema.names())
         return Outcome(fine, rejected)

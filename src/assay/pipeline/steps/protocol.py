@@ -108,12 +108,12 @@ def bind_expression(expression: pl.Expr, schema: pl.Schema, where: str) -> pl.Da
 
 
 def reject_rows(
-    rows: pl.DataFrame, stage: Stage, loc: str | pl.Expr, kind: str, msg: pl.Expr, value: pl.Expr
+    rows: pl.DataFrame, stage: Stage, loc: str | pl.Expr, kind: str | pl.Expr, msg: pl.Expr, value: pl.Expr
 ) -> pl.DataFrame:
     """The rejects of some rows, one error each; a record of several rows is one reject with all of them."""
     error = pl.struct(
         (pl.lit(loc) if isinstance(loc, str) else loc).alias("loc"),
-        pl.lit(kind).alias("type"),
+        (pl.lit(kind) if isinstance(kind, str) else kind).alias("type"),
         msg.alias("msg"),
         value.cast(pl.String).alias("input"),
     )

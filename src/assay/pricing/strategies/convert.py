@@ -14,12 +14,10 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError
 from assay.money import has_minor_units, minor_units, plain
 from assay.pricing.batch import BatchRating
-from assay.pricing.rates import RatesTable, checked_rate
+from assay.pricing.rates import NO_RATE, RatesTable, checked_rate
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-
-_MISSING = "no rate from"
 
 InlineRates = Annotated[
     dict[str, Decimal],
@@ -75,7 +73,7 @@ class Convert(Step):
         quoted = self.rates if isinstance(self.rates, dict) else _quoted(at.terms.table(self.rates).frame())
         rates = {code: self._rate_of(quoted.get, code) for code in quoted}
         known = {code: rate for code, rate in rates.items() if rate is not None}
-        at.admit(known | {self.to: Decimal(1)}, self.to, _MISSING)
+        at.admit(known | {self.to: Decimal(1)}, self.to, NO_RATE)
 
     def price(self, at: Rating) -> None:
         """Convert one item."""
@@ -101,7 +99,7 @@ class Convert(Step):
         quoted = self.rates.get if isinstance(self.rates, dict) else at.terms.table(self.rates).rate
         rate = self._rate_of(quoted, at.currency)
         if rate is None:
-            raise at.error(f'{_MISSING} "{at.currency}" to {self.to}')
+            raise at.error(f'{NO_RATE} "{at.currency}" to {self.to}')
         return rate
 
     def _rate_of(self, quoted: Callable[[str], Decimal | None], currency: str) -> Decimal | None:

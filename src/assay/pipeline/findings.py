@@ -1,0 +1,40 @@
+"""What a run tells of itself beyond its counts: what may well be not as it was meant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+from assay.runs import Run, RunStore
+
+_MANY_PERCENT = 10
+
+
+def many_rejects(rejected: int, read: int, reasons: Mapping[str, int]) -> Iterator[str]:
+    """That a large share was rejected, and nothing says how many may be."""
+    if rejected * 100 <= read * _MANY_PERCENT:
+        return
+    causes = {kind: count for kind, count in reasons.items() if kind != "document_rejected"} or reasons
+    kind, count = max(causes.items(), key=lambda reason: reason[1])
+    yield (
+        f"{100 * rejected / read:.0f} % of the records were rejected, most for {kind} ({count:,}); "
+        "a budget would stop such a run: --max-rejects 5%, or max_rejects in the pipeline"
+    )
+
+
+def replays_replaced(store: RunStore, run: str, previous: Run | None) -> Iterator[str]:
+    """That records which were mended after the previous run are rejected again, as their sources still have them."""
+    if previous is None or not store.count_rejects(previous.id).get("replayed"):
+        return
+    mended = {_digest(letter.raw) for letter in store.dead_letters(previous.id, state="replayed")}
+    again = sum(_digest(letter.raw) in mended for letter in store.dead_letters(run))
+    if again:
+        yield (
+            f"{again:,} records that were replayed after run {previous.id} are rejected again, and this run replaces "
+            f"what the replay had added. To mend them as before: assay rejects edit {run} --like {previous.id}, "
+            f"then assay rejects replay {run}"
+        )
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
