@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the run history; by default SQLite, .assay/runs.db in the project.",
     )
     output: Path | None = Field(None, description="Folder that takes every file output of a run.")
+    compiled: bool = Field(True, description="Judge by compiled checks where they are certain; else each by Pydantic.")
     max_record_bytes: int = Field(16 * MIB, gt=0, description="Longest record that is read; a longer one is a reject.")
     max_record_depth: int = Field(200, gt=0, description="Deepest nesting of a record.")
     max_record_errors: int = Field(100, gt=0, description="Errors kept per record.")

@@ -2,11 +2,14 @@
 
 from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
+from assay.reading.jsonl import Chunk, JsonlProcessor
 from assay.reading.raw import Limits, Problem, RawRecord
 from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
 from assay.reading.xml_path import XPath
 
 __all__ = [
+    "Chunk",
+    "JsonlProcessor",
     "Limits",
     "ModelAware",
     "OpenSource",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -44,6 +45,26 @@ def _refuse_document(head: bytes, name: str) -> None:
         raise SourceError(message, file=name, offset=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some whole lines of a file.
+
+    Attributes:
+        data: Their bytes, newlines included.
+        offset: How many bytes come before.
+        too_long: Length of the one line that this is, of which `data` has only the beginning; else None.
+    """
+
+    data: bytes
+    offset: int
+    too_long: int | None = None
+
+    @property
+    def newlines(self) -> int:
+        """How many lines end in it."""
+        return self.data.count(b"\n") if self.too_long is None else 1
+
+
 @ProcessorFactory.register("jsonl")
 class JsonlProcessor:
     """Records are the lines; a blank line is no record.
@@ -64,51 +85,69 @@ class JsonlProcessor:
 
     def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
         """Cut a stream into records, holding one chunk and one record at a time."""
-        limit = self._limits.max_record_bytes
+        record, line = 0, 0
+        for chunk in self.chunks(stream, CHUNK):
+            for raw in self.records(chunk, record, line):
+                yield raw
+                record = raw.record + 1
+            line += chunk.newlines
+
+    def chunks(self, stream: BinaryIO, size: int) -> Iterator[Chunk]:
+        """Cut a stream into chunks of whole lines, of about `size` bytes each.
+
+        A line that is longer than a record may be is a chunk of its own, of which only the beginning is kept.
+        """
         name = str(getattr(stream, "name", "<stream>"))
-        record, line, offset = 0, 0, 0
+        limit = self._limits.max_record_bytes
+        offset = 0
         rest = b""
-        more = True
-        while more:
-            chunk = stream.read(CHUNK)
-            more = bool(chunk)
-            if offset == 0 and not rest:
-                refuse_other(chunk, name)
-                _refuse_document(chunk, name)
-            pending: bytes | None = rest + chunk
-            while pending is not None:
-                lines = pending.split(b"\n")
-                rest, pending = lines.pop(), None
-                for data in lines:
-                    line += 1
-                    size = len(data) + 1
-                    if data.strip(_BLANK):
-                        text = data[:-1] if data[-1] == 13 else data
-                        yield self._record(text, record, line, offset)
-                        record += 1
-                    offset += size
-                if len(rest) > limit:
-                    length, pending = yield from self._skip(stream, rest, record, line + 1, offset)
-                    record, line, offset = record + 1, line + 1, offset + length
-        if rest.strip(_BLANK):
-            yield self._record(rest, record, line + 1, offset)
+        read = stream.read(size)
+        refuse_other(read, name)
+        _refuse_document(read, name)
+        while read:
+            end = read.rfind(b"\n") + 1
+            if end:
+                data = b"".join((rest, memoryview(read)[:end]))
+                yield Chunk(data, offset)
+                offset += len(data)
+                rest = read[end:]
+            else:
+                rest += read
+            read = b""
+            if len(rest) > limit:
+                length, excerpt, read = self._skip(stream, rest)
+                yield Chunk(excerpt, offset, too_long=length)
+                offset, rest = offset + length + 1, b""
+            read = read or stream.read(size)
+        if rest:
+            yield Chunk(rest, offset)
+
+    def records(self, chunk: Chunk, record: int, line: int) -> Iterator[RawRecord]:
+        """The records of a chunk, before which there are so many records and lines."""
+        if chunk.too_long is not None:
+            yield RawRecord(chunk.data, record, line + 1, chunk.offset, self._limits.too_long(chunk.too_long))
+            return
+        offset = chunk.offset
+        for data in chunk.data.split(b"\n"):
+            line += 1
+            if data.strip(_BLANK):
+                yield self._record(data[:-1] if data[-1] == 13 else data, record, line, offset)
+                record += 1
+            offset += len(data) + 1
 
     def _record(self, data: bytes, record: int, line: int, offset: int) -> RawRecord:
         if len(data) > self._limits.max_record_bytes:
             return RawRecord(data[:EXCERPT], record, line, offset, self._limits.too_long(len(data)))
         return RawRecord(data, record, line, offset)
 
-    def _skip(
-        self, stream: BinaryIO, head: bytes, record: int, line: int, offset: int
-    ) -> Generator[RawRecord, None, tuple[int, bytes]]:
-        """Run to the end of an overlong line; gives its length with the newline and what follows it in the chunk."""
-        length = len(head)
-        for chunk in iter(lambda: stream.read(CHUNK), b""):
-            end = chunk.find(b"\n")
+    @staticmethod
+    def _skip(stream: BinaryIO, head: bytes) -> tuple[int, bytes, bytes]:
+        """Run to the end of an overlong line; gives its length, its beginning, and what follows it."""
+        length, excerpt = len(head), head[:EXCERPT]
+        for read in iter(lambda: stream.read(CHUNK), b""):
+            end = read.find(b"\n")
+            excerpt += read[: EXCERPT - len(excerpt) if end < 0 else min(end, EXCERPT - len(excerpt))]
             if end >= 0:
-                length += end
-                yield RawRecord(head[:EXCERPT], record, line, offset, self._limits.too_long(length))
-                return length + 1, chunk[end + 1 :]
-            length += len(chunk)
-        yield RawRecord(head[:EXCERPT], record, line, offset, self._limits.too_long(length))
-        return length, b""
+                return length + end, excerpt, read[end + 1 :]
+            length += len(read)
+        return length, excerpt, b""

@@ -44,14 +44,14 @@ class SourceFile:
     _open: Callable[[], BinaryIO]
     compression: str | None = None
 
-    def open(self, *, max_ratio: int = 250) -> OpenSource:
-        """Open for reading, decompressed.
+    def open(self, *, max_ratio: int = 250, hashed: bool = True) -> OpenSource:
+        """Open for reading, decompressed; hashed, where the hash is wanted.
 
         Raises:
             SourceError: it cannot be opened, or its first bytes are not what its suffix says.
         """
         try:
-            raw = HashedStream(self._open(), self.name)
+            raw = HashedStream(self._open(), self.name, hashed=hashed)
         except OSError as error:
             raise SourceError(_os_words(error), file=self.name) from None
         decompressed = (
@@ -69,16 +69,16 @@ class HashedStream(io.RawIOBase):
         size: Bytes read so far.
     """
 
-    def __init__(self, raw: BinaryIO, name: str) -> None:
+    def __init__(self, raw: BinaryIO, name: str, *, hashed: bool = True) -> None:
         self.name = name
         self.size = 0
         self._raw = raw
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
 
     @property
-    def sha256(self) -> str:
+    def sha256(self) -> str | None:
         """Hash of what has been read so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hash else None
 
     def readable(self) -> bool:
         """True: this is a stream to read."""
@@ -95,7 +95,8 @@ class HashedStream(io.RawIOBase):
         except OSError as error:
             raise SourceError(_os_words(error), file=self.name, offset=self.size) from None
         self.size += len(chunk)
-        self._hash.update(chunk)
+        if self._hash:
+            self._hash.update(chunk)
         return chunk
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
@@ -145,8 +146,8 @@ class OpenSource:
         self.position += len(chunk)
         return chunk
 
-    def finish(self) -> str:
-        """The hash of the whole file, once it has been read to its end.
+    def finish(self) -> str | None:
+        """The hash of the whole file, where it is wanted, once it has been read to its end.
 
         Raises:
             SourceError: the file changed while it was read.

@@ -1,6 +1,7 @@
 """Records: from raw bytes to typed rows by a Pydantic model's verdict, with what is rejected kept."""
 
-from assay.records.batches import TRACE, Batch, EmptySourceWarning, FileCount, Format, RecordReader
+from assay.records.batches import Batch, EmptySourceWarning, FileCount, Format, RecordReader
+from assay.records.chunks import TRACE
 from assay.records.columns import Columns
 from assay.records.rejects import ERRORS, REJECTS, Reject, RejectsTo, Stage, rejects_frame, worded
 from assay.records.scan import Read, read, scan

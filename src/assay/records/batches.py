@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
@@ -12,16 +14,33 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, SourceError
-from assay.reading import Limits, Processor, ProcessorFactory, RawRecord, SourceFile, SourceLike, resolve
+from assay.reading import (
+    Chunk,
+    JsonlProcessor,
+    Limits,
+    Processor,
+    ProcessorFactory,
+    RawRecord,
+    SourceFile,
+    SourceLike,
+    resolve,
+)
+from assay.records.chunks import TRACE
 from assay.records.columns import Columns, Datetimes
+from assay.records.compiled import CompiledJudge, Judged
 from assay.records.rejects import Reject, rejects_frame, worded
+from assay.records.shape import ShapeCompiler
 from assay.records.verdict import Judge, Rejection, json_text_for
 from assay.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
-#: Place of each row, on request: name of the source, 0-based record, 1-based line, 0-based byte offset.
-TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line": pl.Int64(), "_offset": pl.Int64()})
+#: Bytes of a chunk for the compiled verdict: enough that what is done once a chunk costs nothing.
+_CHUNK: Final = 8 * 1024 * 1024
+
+
+#: Chunks that are judged while one is handled.
+_AHEAD: Final = 2
 
 
 class EmptySourceWarning(UserWarning):
@@ -51,20 +70,32 @@ class Format:
 
 @dataclass
 class FileCount:
-    """What was read of one file. `sha256` and `size` are of the file as it lies there, once it was read to its end."""
+    """What was read of one file.
+
+    Attributes:
+        name: As it was given.
+        read: Records.
+        accepted: Those that the model takes.
+        rejected: The others.
+        referred: How many of both went to the reference.
+        size: Bytes of the file as it lies there, once it was read to its end.
+        sha256: Of the same.
+    """
 
     name: str
     read: int = 0
     accepted: int = 0
     rejected: int = 0
+    referred: int = 0
     size: int = 0
     sha256: str | None = None
 
-    def add(self, read: int, accepted: int, rejected: int) -> None:
+    def add(self, read: int, accepted: int, rejected: int, referred: int) -> None:
         """Count a batch."""
         self.read += read
         self.accepted += accepted
         self.rejected += rejected
+        self.referred += referred
 
 
 @dataclass(frozen=True)
@@ -88,6 +119,8 @@ class Batch:
 class RecordReader(Generic[M]):
     """Reads sources into batches by one model and format.
 
+    Where it is not `traced`, batches may come without `TRACE`, and files are not hashed: both cost time.
+
     Raises:
         ConfigurationError: the model cannot become columns, or the format takes no such option.
     """
@@ -95,9 +128,11 @@ class RecordReader(Generic[M]):
     model: type[M]
     format: Format = field(default_factory=Format)
     settings: Settings = field(default_factory=Settings)
+    traced: bool = True
 
     def __post_init__(self) -> None:
         self.columns = Columns(self.model, decimals=self.format.decimals, datetimes=self.format.datetimes)
+        self.compiler = ShapeCompiler(self.model, self.columns)
 
     @property
     def schema(self) -> pl.Schema:
@@ -172,10 +207,9 @@ class RecordReader(Generic[M]):
     ) -> Iterator[Batch]:
         processor = self.processor(file)
         count = FileCount(file.name)
-        with file.open(max_ratio=self.settings.max_decompressed_ratio) as stream:
+        with file.open(max_ratio=self.settings.max_decompressed_ratio, hashed=self.traced) as stream:
             done = 0
-            raws = _split(processor, stream, self.model)
-            for batch in self._judged(count, raws if limit is None else islice(raws, limit), processor):
+            for batch in self._judged_stream(count, stream, processor, limit):
                 yield batch
                 if progress:
                     progress(stream.raw_size - done)
@@ -189,14 +223,72 @@ class RecordReader(Generic[M]):
             if stream.position == 0:
                 warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
 
-    def _judged(self, count: FileCount, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
-        settings = self.settings
-        judge = Judge(
+    def _judged_stream(self, count: FileCount, stream: Any, processor: Processor, limit: int | None) -> Iterator[Batch]:
+        if self.settings.compiled and isinstance(processor, JsonlProcessor) and not self.compiler.explain():
+            return self._compiled(count, stream, processor, limit)
+        raws = _split(processor, stream, self.model)
+        return self._judged(count, raws if limit is None else islice(raws, limit), processor)
+
+    def _compiled(self, count: FileCount, stream: Any, processor: JsonlProcessor, limit: int | None) -> Iterator[Batch]:
+        """Chunk by chunk: what the compiled verdict is not certain of goes to the reference and back to its place."""
+        judge = CompiledJudge(self.compiler, self.settings.max_record_bytes)
+        line = 0
+        try:
+            for chunk, judged in _ahead(processor.chunks(stream, min(self.settings.batch_bytes, _CHUNK)), judge):
+                left = None if limit is None else limit - count.read
+                if judged is None:
+                    raws = processor.records(chunk, count.read, line)
+                    yield from self._judged(count, raws if left is None else islice(raws, left), processor)
+                    line += chunk.newlines
+                else:
+                    wanted = judged if left is None else judged.head(judged.lines.lines_of(left))
+                    yield self._completed(count, wanted, line, processor)
+                    line += judged.lines.count
+                if limit is not None and count.read >= limit:
+                    return
+        except SourceError as error:
+            raise self._placed(error, count) from None
+        if not count.read:
+            yield self._batch(count, [], [], [])
+
+    def _completed(self, count: FileCount, judged: Judged, line: int, processor: Processor) -> Batch:
+        """A chunk with the reference's verdict on what was left of it."""
+        lines, record = judged.lines, count.read
+        if judged.rows.len() == lines.count and not self.traced:
+            count.add(lines.count, lines.count, 0, 0)
+            return Batch(judged.frame, rejects_frame([]), lines.count, count)
+        frame = judged.frame.hstack(lines.trace(count.name, judged.rows, record=record, line=line))
+        certain = frame.height
+        raws = lines.raws(judged.rest.to_list(), record=record, line=line)
+        referred = next(self._judged(count, raws, processor, everything=True), None)
+        count.add(certain, certain, 0, 0)
+        if referred is None:
+            return Batch(frame, rejects_frame([]), certain, count)
+        if referred.frame.height:
+            frame = pl.concat([frame, referred.frame]).sort("_record")
+        return Batch(frame, referred.rejects, certain + referred.read, count)
+
+    @staticmethod
+    def _placed(error: SourceError, count: FileCount) -> SourceError:
+        """The error of a file that cannot be read on, with how far it was."""
+        if error.record is None:
+            return SourceError(error.message, file=count.name, offset=error.offset, record=count.read)
+        return error
+
+    def _judge(self, processor: Processor) -> Judge:
+        return Judge(
             self.model,
             json_text_for(processor, self.model),
-            max_errors=settings.max_record_errors,
-            max_input=settings.max_error_input,
+            max_errors=self.settings.max_record_errors,
+            max_input=self.settings.max_error_input,
         )
+
+    def _judged(
+        self, count: FileCount, raws: Iterator[RawRecord], processor: Processor, *, everything: bool = False
+    ) -> Iterator[Batch]:
+        """By the reference; `everything` in one batch."""
+        settings = self.settings
+        judge = self._judge(processor)
         accepted: list[RawRecord] = []
         instances: list[BaseModel] = []
         rejects: list[Reject] = []
@@ -217,15 +309,13 @@ class RecordReader(Generic[M]):
                     instances.append(verdict)
                 size += len(raw.data)
             read = len(accepted) + len(rejects)
-            full = read >= settings.batch_records or size >= settings.batch_bytes
+            full = not everything and (read >= settings.batch_records or size >= settings.batch_bytes)
             # A source without records gives one empty batch, so that it is counted.
-            if full or (raw is None and (read or not count.read)):
+            if full or (raw is None and (read or not (count.read or everything))):
                 yield self._batch(count, accepted, instances, rejects)
                 accepted, instances, rejects, size = [], [], [], 0
             if failure is not None:
-                if failure.record is None:
-                    raise SourceError(failure.message, file=count.name, offset=failure.offset, record=count.read)
-                raise failure
+                raise self._placed(failure, count)
             if raw is None:
                 return
 
@@ -252,7 +342,7 @@ class RecordReader(Generic[M]):
             },
             schema=TRACE,
         )
-        count.add(read, len(accepted), len(rejects))
+        count.add(read, len(accepted), len(rejects), read)
         return Batch(frame.hstack(trace), rejects_frame(rejects), read, count)
 
 
@@ -260,3 +350,31 @@ def _split(processor: Processor, stream: Any, model: type[BaseModel]) -> Iterato
     # A processor that is told the model keeps what its records need from around them (XML).
     json_text_for(processor, model)
     return iter(processor.split(stream))
+
+
+def _ahead(chunks: Iterator[Chunk], judge: CompiledJudge) -> Iterator[tuple[Chunk, Judged | None]]:
+    """Chunks and what is certain of them, in order; while one is handled, the next ones are read and judged."""
+    pending: deque[tuple[Chunk, Future[Judged | None]]] = deque()
+    pool = ThreadPoolExecutor(_AHEAD, "assay-judge")
+
+    def next_one() -> tuple[Chunk, Judged | None]:
+        chunk, future = pending.popleft()
+        judged = future.result()
+        if judged is not None:
+            judge.note(judged)
+        return chunk, judged
+
+    try:
+        for chunk in chunks:
+            pending.append((chunk, pool.submit(judge.verdict_for(chunk).judge, chunk)))
+            if len(pending) > _AHEAD:
+                yield next_one()
+        while pending:
+            yield next_one()
+    except SourceError:
+        # What was read before the damage is judged and counted before the error goes up.
+        while pending:
+            yield next_one()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

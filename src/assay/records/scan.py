@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -11,7 +11,8 @@ from polars.io.plugins import register_io_source
 from pydantic import BaseModel
 
 from assay.reading import SourceLike
-from assay.records.batches import TRACE, Format, RecordReader
+from assay.records.batches import Format, RecordReader
+from assay.records.chunks import TRACE
 from assay.records.columns import Datetimes
 from assay.records.rejects import REJECTS, RejectsTo, RejectWriter
 from assay.settings import Settings
@@ -56,7 +57,7 @@ def scan(
         ValidationError: on collect, a record was rejected and `rejects` is "raise".
     """
     how = Format(format, record, namespaces, empty_as_null, decimals, datetimes)
-    reader = RecordReader(model, how, settings or Settings())
+    reader = RecordReader(model, how, settings or Settings(), traced=trace)
     reader.check(source)
     RejectWriter(rejects)
     schema = pl.Schema(reader.schema | TRACE) if trace else reader.schema
@@ -66,12 +67,18 @@ def scan(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
+        # Where rows are counted, it must be known which rejects lie before the last one.
+        counted = reader if n_rows is None else replace(reader, traced=True)
         with RejectWriter(rejects) as writer:
-            for batch in reader.batches(reader.check(source)):
-                writer.write(batch.rejects)
-                frame = batch.frame.select(all_columns)
-                if left is not None:
+            for batch in counted.batches(counted.check(source)):
+                frame, rejected = batch.frame, batch.rejects
+                if left is not None and frame.height >= left:
+                    # Nobody has asked for what lies behind the last row.
                     frame = frame.head(left)
+                    rejected = rejected.filter(pl.col("record") < frame["_record"][-1])
+                writer.write(rejected)
+                frame = frame.select(all_columns)
+                if left is not None:
                     left -= frame.height
                 if predicate is not None:
                     frame = frame.filter(predicate)
