@@ -192,6 +192,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     given = parse_params(params)
     findings: dict[str, str | None] = {}
     status = PUBLISHED
+    verdicts: dict[str, dict[str, str]] = {}
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
@@ -202,16 +203,19 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
         try:
             pipeline.check(given, settings=settings)
             findings[one_name] = None
+            verdicts[one_name] = pipeline.referred_fields()
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
-        print_json({"schema": 1, "ok": not wrong, "checked": findings})
+        print_json({"schema": 1, "ok": not wrong, "checked": findings, "by_reference": verdicts})
     else:
         for key in findings:
             if key not in wrong:
                 say(f"{key}  ok")
+                for field, why in verdicts[key].items():
+                    say(f"  judged record by record, by Pydantic itself: {f'{field}: ' if field else ''}{safe(why)}")
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
     sys.exit(status)

@@ -19,7 +19,7 @@ from assay.pipeline.budget import Budget
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
-from assay.records import Format
+from assay.records import Format, RecordReader
 from assay.records.columns import Datetimes
 from assay.settings import Settings
 
@@ -190,6 +190,10 @@ class Pipeline:
         plan.open()
         check_outputs(plan)
         return plan.schema
+
+    def referred_fields(self) -> dict[str, str]:
+        """Fields that cannot be judged by compiled checks, and why; see `RecordReader.referred_fields`."""
+        return RecordReader(self.source.model, self.source.how()).referred_fields()
 
     def preview(
         self,

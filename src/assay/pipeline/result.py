@@ -43,6 +43,13 @@ class Result:
     store_url: str = field(default="", repr=False)
 
     @property
+    def verdicts(self) -> dict[str, int]:
+        """How many records were judged by compiled checks, and how many by the reference (Pydantic itself)."""
+        files = self.ledger.get("files", [])
+        referred = sum(file.get("referred", 0) for file in files)
+        return {"compiled": sum(file["read"] for file in files) - referred, "reference": referred}
+
+    @property
     def warnings(self) -> list[str]:
         """What may well be not as it was meant, such as a large share of rejects."""
         return list(self.ledger.get("warnings", []))
@@ -82,6 +89,7 @@ class Result:
             "money": self.money,
             "outputs": self.outputs,
             "rejects": dict(self.ledger.get("reasons", {})),
+            "verdicts": self.verdicts,
             "seconds": round(self.seconds, 3),
         }
         if self.warnings:

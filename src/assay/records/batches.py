@@ -139,6 +139,15 @@ class RecordReader(Generic[M]):
         """The model's columns."""
         return self.columns.schema
 
+    def referred_fields(self) -> dict[str, str]:
+        """Field -> why every record goes to the reference for its sake; under the empty name for another reason.
+
+        Empty where the verdict is compiled: then only records of which it is not certain go there.
+        """
+        if self.format.format not in (None, "jsonl"):
+            return {"": f"{self.format.format} is judged by the reference"}
+        return self.compiler.explain()
+
     def processor(self, file: SourceFile | None = None) -> Processor:
         """The processor for a file.
 

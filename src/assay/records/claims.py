@@ -21,9 +21,12 @@ from assay.records.observe import Observed
 
 Node = Mapping[str, Any]
 
-#: A string without escapes. (Escapes are decoded rightly by Polars but for lone surrogates, which Pydantic refuses.)
+#: A string without escapes.
 TEXT: Final = r'"[^"\\\x00-\x1f]*"'
-ESCAPED: Final = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*"'
+_PAIR: Final = r"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_UNIT: Final = rf"\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{{3}}|[dD][0-7][0-9a-fA-F]{{2}}|{_PAIR})"
+#: Any string but one with a lone surrogate, which Polars decodes to a wrong character and Pydantic refuses.
+ESCAPED: Final = rf'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|{_UNIT})*"'
 #: As many digits as every double holds exactly.
 _DOUBLE_DIGITS: Final = 15
 _DATE: Final = r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
