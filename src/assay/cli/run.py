@@ -76,6 +76,8 @@ def run_command(
         raise ConfigurationError("--input is empty; name a path, a glob, or - for standard input")
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
+    if resumed is not None and (params or source or fmt or output or limit or max_rejects or dry_run):
+        raise ConfigurationError("--resume ends a run as it was begun: give it without other options")
     if resumed is not None:
         with open_store(settings) as store:
             run = find_run(store, resumed, name)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
 import polars as pl
+import pydantic_core
 from pydantic import AliasChoices, AliasPath, BaseModel
 
 from assay.errors import AssayError
 from assay.reading import Processor
+from assay.records.columns import Columns
+from assay.records.verdict import json_text_for
 
 
 class DocumentFinder:
     """Finds the value of the document's column in the raw bytes of a record that did not pass.
 
-    First by parsing it as the format does; where that fails (a line cut short), by the text of its key. It may be
-    unknown: then the record is rejected alone, and the run says how many such there were.
+    First by reading it as the model does, and by validating this one field: two ways to write a value are one document.
+    Where that fails (a line cut short), by the text of its key. It may be unknown: then the record is rejected alone,
+    and the run says how many such there were.
     """
 
-    def __init__(self, model: type[BaseModel], column: str) -> None:
-        self._keys = list(_keys(model, column))
+    def __init__(self, columns: Columns, column: str) -> None:
+        self._model = columns.model
+        self._column = columns.by_name[column]
+        self._keys = list(_keys(self._model, column))
+        self._validate = _field_validator(self._model, column)
         names = "|".join(re.escape(key.rpartition(":")[2]) for key in self._keys)
         # The value of the first such key: a quoted text or a number in JSON, a text in XML.
         self._json = re.compile(rf'"(?:{names})"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d+)\s*[,}}])'.encode())
@@ -29,17 +37,29 @@ class DocumentFinder:
 
     def find(self, raws: Iterable[bytes], processor: Processor) -> list[str | None]:
         """The document of each raw record, or None."""
-        return [self._parsed(raw, processor) or self._searched(raw) for raw in raws]
+        json_text = json_text_for(processor, self._model)
+        return [self._parsed(raw, json_text) or self._searched(raw) for raw in raws]
 
-    def _parsed(self, raw: bytes, processor: Processor) -> str | None:
+    def _parsed(self, raw: bytes, json_text: Callable[[bytes], bytes]) -> str | None:
         try:
-            record = processor.process(raw)
+            record = orjson.loads(json_text(raw))
         except (AssayError, ValueError, RecursionError):
             return None
         if not isinstance(record, dict):
             return None
         found = next((record[key] for key in self._keys if key in record), None)
-        return _text(found)
+        return self._as_column(found)
+
+    def _as_column(self, value: Any) -> str | None:
+        """A value as the accepted rows have it."""
+        if value is None:
+            return None
+        try:
+            valid = self._validate(orjson.dumps(value))
+            made: str | None = self._column.series("", [self._column.put(valid)]).cast(pl.String).item()
+        except Exception:  # noqa: BLE001 - a validator may raise anything; a value that is wrong is no other row's
+            return _text(value)
+        return made
 
     def _searched(self, raw: bytes) -> str | None:
         for pattern in (self._json, self._xml):
@@ -59,6 +79,23 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _field_validator(model: type[BaseModel], column: str) -> Callable[[bytes], Any]:
+    """The verdict on one field by itself."""
+    node: Any = model.__pydantic_core_schema__
+    definitions: list[Any] = []
+    config = None
+    while node["type"] != "model-fields":
+        definitions += node.get("definitions", [])
+        config = node.get("config", config)
+        if node["type"] == "definition-ref":
+            node = next(one for one in definitions if one["ref"] == node["schema_ref"])
+        else:
+            node = node["schema"]
+    schema = node["fields"][column]["schema"]
+    whole = {"type": "definitions", "schema": schema, "definitions": definitions} if definitions else schema
+    return pydantic_core.SchemaValidator(whole, config).validate_json
 
 
 def _keys(model: type[BaseModel], column: str) -> Iterable[str]:

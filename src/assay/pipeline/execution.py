@@ -15,6 +15,7 @@ import filelock
 import polars as pl
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError
+from assay.money import EXACT
 from assay.pipeline.budget import Budget
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
@@ -270,7 +271,7 @@ class Execution:
         for currency, sums in _sums(rows, self._plan.money):
             money = self._ledger.money.setdefault(currency, Money())
             if aside:
-                money.set_aside += sums.gross
+                money.set_aside = EXACT.add(money.set_aside, sums.gross)
             else:
                 money.add(sums)
 
@@ -348,7 +349,7 @@ def _sums(rows: pl.DataFrame, names: MoneyColumns) -> Iterator[tuple[str, Money]
         pl.col(column).cast(pl.Decimal(38, _scale(rows, column))).sum().alias(name) for name, column in columns.items()
     )
     for row in sums.iter_rows(named=True):
-        discounts = row["list"] - row["net"]
+        discounts = EXACT.subtract(row["list"], row["net"])
         yield row["currency"] or "", Money(row["list"], discounts, row["net"], row["tax"], row["gross"])
 
 

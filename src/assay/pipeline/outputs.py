@@ -87,6 +87,8 @@ class Rows:
     def bind(self, name: str, schema: pl.Schema, context: Context) -> OpenRows:
         """Check the columns."""
         where = f"output {name}"
+        if self.to.mode == "merge":
+            raise ConfigurationError("rows cannot be merged, only groups: append them, or upsert by a key", where=where)
         explode: RowStep | None = None
         if self.explode is not None:
             explode = Explode(self.explode, self.prefix).bind(schema, context)

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from assay.errors import ConfigurationError
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.plan import Plan
 from assay.sinks import Mode, OpenSink, Staged, publish
@@ -40,6 +41,10 @@ class Publication:
                 name,
                 default=f"{plan.pipeline.name}.db" if output else f"out/{plan.pipeline.name}.db",
             )
+            for other, taken in self._targets.items():
+                if taken.location == target.location:
+                    hint = "; --output puts each under its last name: give one of them another" if output else ""
+                    raise ConfigurationError(f"outputs {other} and {name} are the same: {target.location}{hint}")
             target.check(plan.outputs[name].schema)
             self._targets[name] = target
 

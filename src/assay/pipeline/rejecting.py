@@ -43,7 +43,7 @@ class RejectLog:
         self._again: set[tuple[str, int]] = set()
         source = plan.pipeline.source
         self._column = source.reject_with
-        self._finder = DocumentFinder(source.model, source.reject_with) if source.reject_with else None
+        self._finder = DocumentFinder(plan.reader.columns, source.reject_with) if source.reject_with else None
 
     def early(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
         """Keep what reading and validation have rejected, of one source."""

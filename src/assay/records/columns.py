@@ -17,6 +17,7 @@ from uuid import UUID
 import polars as pl
 import pydantic_core
 from pydantic import BaseModel
+from pydantic.networks import _BaseMultiHostUrl, _BaseUrl  # there is no public class of all
 
 from assay.errors import ConfigurationError
 
@@ -103,8 +104,15 @@ class Columns:
         Returns:
             The frame of those that fit, and for each of the others (by index) the fields that do not.
         """
-        rows = [instance.__dict__ for instance in instances]
         misfits: dict[int, list[Misfit]] = {}
+        rows = []
+        for index, instance in enumerate(instances):
+            if isinstance(instance, self.model):
+                rows.append(instance.__dict__)
+            else:
+                message = f"a validator made a {type(instance).__name__} of the record"
+                misfits[index] = [Misfit((), message, instance)]
+                rows.append(dict.fromkeys(self.by_name))
         encoded: dict[str, list[Any]] = {}
         for name, column in self.by_name.items():
             values = [row[name] for row in rows]
@@ -150,22 +158,29 @@ class _Compiler:
         self._open: list[str] = []
 
     def model_columns(self, node: Node, where: str) -> dict[str, Column]:
+        # What sees the whole model may set any field to anything.
+        strays = False
         while node["type"] != "model":
+            strays = strays or node["type"].startswith("function-")
             self._note_definitions(node)
             node = self._inner(node)
+        strays = strays or bool(node.get("post_init"))
         fields = node["schema"]
         while fields["type"] != "model-fields":
             if node.get("root_model"):
                 return {"root": self.column(fields, f"{where}.root")}
             fields = self._inner(fields)
-        return {name: self.column(field, f"{where}.{name}") for name, field in fields["fields"].items()}
+        made = {name: self.column(field, f"{where}.{name}") for name, field in fields["fields"].items()}
+        return {name: _checked(column) for name, column in made.items()} if strays else made
 
     def column(self, node: Node, where: str) -> Column:
         kind = node["type"]
         self._note_definitions(node)
         if kind in _WRAPPERS:
             inner = self.column(node["schema"], where)
-            return _checked(inner) if kind.startswith("function-") else inner
+            # A default is not validated.
+            strays = kind.startswith("function-") or (kind == "default" and node.get("default") is not None)
+            return _checked(inner) if strays else inner
         if kind == "definition-ref":
             ref = node["schema_ref"]
             if ref in self._open or ref not in self._definitions:
@@ -252,7 +267,7 @@ class _Compiler:
         return Column(pl.String(), pl.String(), _encode_uuid)
 
     def _url(self, node: Node, where: str) -> Column:
-        return Column(pl.String(), pl.String(), str)
+        return Column(pl.String(), pl.String(), _encode_url)
 
     _multi_host_url = _url
 
@@ -316,6 +331,9 @@ class _Compiler:
         return first if simple else _JSON_TEXT
 
 
+_URLS: Final = (pydantic_core.Url, pydantic_core.MultiHostUrl, _BaseUrl, _BaseMultiHostUrl)
+
+
 def _plain(dtype: pl.DataType) -> Column:
     return Column(dtype, dtype)
 
@@ -363,7 +381,16 @@ def _choice(values: list[Any]) -> Column:
         return member.value if isinstance(member, enum.Enum) else member
 
     if values and all(type(v) is str or (isinstance(v, str) and isinstance(v, enum.Enum)) for v in values):
-        return Column(pl.Enum(list(dict.fromkeys(map(str, values)))), pl.String(), lambda v: str(value_of(v)))
+        texts = list(dict.fromkeys(map(str, values)))
+        known = frozenset(texts)
+
+        def encode_member(member: Any) -> str:
+            text = str(value_of(member))
+            if text not in known:
+                raise Unrepresentable(f"{text!r} is none of the values that the column holds")
+            return text
+
+        return Column(pl.Enum(texts), pl.String(), encode_member)
     if values and all(type(v) is bool for v in values):
         return Column(pl.Boolean(), pl.Boolean(), value_of)
     if values and all(type(v) is int and _MIN_INT64 <= v <= _MAX_INT64 for v in values):
@@ -388,12 +415,14 @@ def _checked(column: Column) -> Column:
 
     def encode(value: Any) -> Any:
         expected = _PYTHON.get(type(column.dtype))
-        wrong_kind = expected is not None and not isinstance(value, expected)
+        wrong_kind = column.encode is None and expected is not None and not isinstance(value, expected)
         if wrong_kind or (isinstance(column.dtype, pl.Date) and isinstance(value, dt.datetime)):
             raise Unrepresentable(f"a validator made a {type(value).__name__}; the column holds {column.dtype}")
         try:
+            if isinstance(column.dtype, pl.Float64) and isinstance(value, int):
+                return float(value)
             return column.put(value)
-        except (TypeError, AttributeError, ValueError):
+        except (TypeError, AttributeError, ValueError, ArithmeticError):
             raise Unrepresentable(
                 f"a validator made a {type(value).__name__}; the column holds {column.dtype}"
             ) from None
@@ -410,10 +439,15 @@ def _encode_int(value: int) -> int:
 def _decimal_encoder(precision: int, scale: int) -> Callable[[Decimal], str]:
     limit = Decimal(10) ** (precision - scale)
 
-    def encode(value: Decimal) -> str:
+    def encode(value: Decimal | int) -> str:
+        if type(value) is int:
+            # A default, which Pydantic does not validate.
+            return encode(Decimal(value))
+        if not isinstance(value, Decimal):
+            raise TypeError(f"a {type(value).__name__} is no Decimal")
         if not value.is_finite():
             raise Unrepresentable(f"{value} is no number, which the column cannot hold")
-        if abs(value) >= limit:
+        if value.copy_abs() >= limit:
             raise Unrepresentable(
                 f"more than {precision - scale} digits before the point, which the column cannot hold"
             )
@@ -447,6 +481,14 @@ def _encode_naive(value: dt.datetime) -> int:
 
 
 def _encode_uuid(value: UUID) -> str:
+    if not isinstance(value, UUID):
+        raise TypeError(f"a {type(value).__name__} is no UUID")
+    return str(value)
+
+
+def _encode_url(value: Any) -> str:
+    if not isinstance(value, _URLS):
+        raise TypeError(f"a {type(value).__name__} is no URL")
     return str(value)
 
 

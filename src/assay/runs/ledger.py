@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from assay.errors import LedgerError
+from assay.money import EXACT
 from assay.records import FileCount
 
 
@@ -30,11 +31,11 @@ class Money:
     def add(self, more: Money) -> None:
         """Add other sums to these."""
         for name, value in vars(more).items():
-            setattr(self, name, getattr(self, name) + value)
+            setattr(self, name, EXACT.add(getattr(self, name), value))
 
     def as_json(self) -> dict[str, str]:
         """Amounts as decimal strings."""
-        return {name: str(value) for name, value in vars(self).items()}
+        return {name: format(value, "f") for name, value in vars(self).items()}
 
 
 @dataclass
@@ -94,9 +95,9 @@ class Ledger:
             if rows != self.rows[name]
         )
         for currency, sums in self.money.items():
-            if sums.list - sums.discounts != sums.net:
+            if EXACT.subtract(sums.list, sums.discounts) != sums.net:
                 wrong.append(f"{currency}: list {sums.list} - discounts {sums.discounts} is not net {sums.net}")
-            if sums.net + sums.tax != sums.gross:
+            if EXACT.add(sums.net, sums.tax) != sums.gross:
                 wrong.append(f"{currency}: net {sums.net} + tax {sums.tax} is not gross {sums.gross}")
         if wrong:
             raise LedgerError("the ledger does not balance; nothing was published: " + "; ".join(wrong))
