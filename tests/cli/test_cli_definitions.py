@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.cli.using import assay, document, tree
 
+from assay.errors import SinkError
+
 
 def replaced(file: Path, old: str, new: str) -> None:
     text = file.read_text()
@@ -194,3 +196,54 @@ def test_outputs_that_cannot_be_written(shop: Path) -> None:
     assert (shop / "out/lines/mine.txt").read_text() == "mine"
     assert not (shop / "out/orders.db").exists()
     assert tree(shop / "sample_data") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('Rows(to=Parquet("out/lines"))', 'Parquet("out/lines")', "output lines: it is Rows(to=...)"),
+        ('Rows(to=Parquet("out/lines"))', 'Rows(to="out/lines")', "output lines: to='out/lines' is no sink"),
+        ('pl.col("status") != "void"', 'lambda: pl.col("status")', "step live: TypeError"),
+        ('pl.col("status") != "void"', "lambda p: p.nothing > 1", "step live: AttributeError"),
+        ("        OrderLine,\n", "        dict,\n", "a source needs a Pydantic model"),
+        ('Sql("by_category")', 'Sql("t", url="bogus://x")', "output by_category"),
+        ('Sql("by_category")', 'Sql("by_customer")', "outputs by_customer and by_category are the same"),
+    ],
+)
+def test_any_mistake_is_said_in_words(shop: Path, old: str, new: str, words: str) -> None:
+    replaced(shop / "pipelines/orders.py", old, new)
+    for command in ("check", "run"):
+        result = assay(command, "orders")
+        assert result.exit_code in (1, 2)
+        assert words in result.stderr
+        assert not (shop / "out").exists()
+
+
+def test_what_a_file_prints_is_no_result(shop: Path) -> None:
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text() + '\nprint("hello")\n')
+    result = assay("list", "--json")
+    assert len(json.loads(result.stdout)["pipelines"]) == 2
+    assert "hello" in result.stderr
+
+
+def test_a_decision_that_cannot_be_carried_out_can_be_given_up(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise SinkError("the disk is gone", sink="lines")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("assay.pipeline.execution.publish_all", broken)
+        stopped = json.loads(assay("run", "orders", "--json").stdout)
+        assert stopped["status"] == "running"
+        again = assay("run", "orders")
+        assert again.exit_code == 1
+        assert f"run {stopped['id']} had decided to publish, and cannot: the disk is gone" in again.stderr
+        assert f"assay run orders --abandon {stopped['id']}" in again.stderr
+    wrong = assay("run", "orders", "--abandon", stopped["id"], "--dry-run")
+    assert (wrong.exit_code, "without other options" in wrong.stderr) == (2, True)
+    given_up = assay("run", "orders", "--abandon", stopped["id"])
+    assert given_up.exit_code == 1
+    assert "given up" in given_up.stderr
+    assert "nothing was published" not in given_up.stdout + given_up.stderr
+    assert assay("run", "orders").exit_code == 0
+    assert assay("run", "orders", "--abandon", stopped["id"]).exit_code == 2

@@ -1,14 +1,20 @@
 """A rejected line rejects its document, however its number is written and wherever it stands."""
 
+import json
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import pytest
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, RootModel, StringConstraints
 
 import assay
-from assay import Parquet, Pipeline, Rows, Source, XPath
+from assay import Deduplicate, Explode, Filter, GroupBy, Parquet, Pipeline, Rows, Source, Sum, XPath
+from assay.pipeline import replay
+from assay.runs import RunStore
+from assay.settings import Settings
 
 Upper = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True)]
 Number = Annotated[Decimal, Field(max_digits=10, decimal_places=2)]
@@ -68,3 +74,82 @@ def test_rows_cannot_be_merged(project: Path) -> None:
     (project / "x.jsonl").write_text("")
     with pytest.raises(assay.ConfigurationError, match="rows cannot be merged"):
         pipeline.check()
+
+
+class Item(BaseModel):
+    sku: str
+    n: int
+
+
+class Basket(BaseModel):
+    id: str
+    lines: list[Item]
+
+
+def by_n(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.sort("n", "sku")
+
+
+def test_records_are_counted_where_their_rows_are_scattered(project: Path) -> None:
+    numbers = {str(i): [(7 * i + 3 * n) % 50 for n in range(10)] for i in range(1000)}
+    baskets = [{"id": one, "lines": [{"sku": f"s{one}", "n": n} for n in lines]} for one, lines in numbers.items()]
+    (project / "x.jsonl").write_text("\n".join(json.dumps(one) for one in baskets))
+    source = Source("x.jsonl", Basket, reject_with="id")
+    plain = Pipeline("p", source, [Explode("lines"), by_n], {"r": Rows(to=Parquet("o"))})
+    assert plain.run().raise_for_status().counts == {"read": 1000, "written": 1000, "filtered": 0, "rejected": 0}
+    few, none = Filter("few", pl.col("n") < 2), Filter("none", pl.col("n") < 1)
+    filtering = Pipeline("p", source, [Explode("lines"), by_n, few, none], {"r": Rows(to=Parquet("o"))})
+    result = filtering.run().raise_for_status()
+    with_few = sum(min(lines) < 2 for lines in numbers.values())
+    with_none = sum(min(lines) < 1 for lines in numbers.values())
+    assert result.counts["written"] == with_none > 0
+    assert result.ledger["filtered"]["few"] == 1000 - with_few
+    assert result.ledger["filtered"]["none"] == with_few - with_none
+
+
+class Paid(BaseModel):
+    doc: int
+    amt: int
+
+
+def test_a_conflict_is_not_published_by_a_replay(project: Path) -> None:
+    (project / "x.jsonl").write_text('{"doc":1,"amt":1}\n{"doc":1,"amt":7}\n{"doc":2,"amt":"x"}\n')
+    source = Source("x.jsonl", Paid, key=["doc"])
+    outputs: dict[str, Any] = {"r": Rows(to=Parquet("o")), "g": GroupBy(total=Sum("amt"), to=Parquet("g"))}
+    pipeline = Pipeline("p", source, [Deduplicate()], outputs)
+    run = pipeline.run().raise_for_status()
+    again = replay(pipeline, run.id)
+    assert (again.status, again.counts["written"]) == ("published", 0)
+    assert run.rejects.height == again.rejects.height == 2
+    with closing(RunStore(Settings.load().run_store_url)) as store:
+        store.edit_reject(run.id, 1, b'{"doc":1,"amt":9}')
+        taken = replay(pipeline, run.id)
+        assert "1 of these records have a key that is published already, such as 1" in (taken.error or {})["message"]
+        numbers = {letter.errors[0]["type"]: letter.number for letter in store.dead_letters(run.id)}
+        store.edit_reject(run.id, numbers["duplicate_conflict"], b'{"doc":3,"amt":9}')
+        store.edit_reject(run.id, numbers["int_parsing"], b'{"doc":2,"amt":5}')
+        assert replay(pipeline, run.id).raise_for_status().counts["written"] == 2
+    assert pl.read_parquet("o/*.parquet").sort("doc").rows() == [(1, 1), (2, 5), (3, 9)]
+    assert pl.read_parquet("g/*.parquet").rows() == [(15,)]
+
+
+def test_a_root_model_is_no_element(project: Path) -> None:
+    class Whole(RootModel[dict[str, str]]):
+        pass
+
+    with pytest.raises(assay.ConfigurationError, match="Whole is a RootModel, which no element of XML is"):
+        assay.read(b"<r><a/></r>", Whole, format="xml")
+
+
+def test_money_is_added_to_the_last_digit() -> None:
+    from assay.errors import LedgerError
+    from assay.runs.ledger import Ledger, Money
+
+    large = Decimal("9" * 29 + ".98")
+    ledger = Ledger(money={"EUR": Money(list=large, net=large, tax=Decimal("0.01"), gross=large)})
+    with pytest.raises(LedgerError):
+        ledger.check({})
+    sums = Money()
+    sums.add(Money(net=large))
+    sums.add(Money(net=Decimal("0.01")))
+    assert sums.as_json()["net"] == "9" * 29 + ".99"

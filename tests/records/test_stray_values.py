@@ -1,11 +1,12 @@
 """Values that the model accepts and that are not of the field's own kind: a reject at worst, never a broken read."""
 
+import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AnyUrl, BaseModel, Field, HttpUrl, PostgresDsn, field_validator, model_validator
+from pydantic import AnyUrl, AwareDatetime, BaseModel, Field, HttpUrl, PostgresDsn, field_validator, model_validator
 
 import assay
 from assay.records.scan import Read
@@ -93,3 +94,12 @@ def test_a_decimal_that_fills_its_column_is_no_misfit() -> None:
 
     digits = "9" * 36 + ".99"
     assert read(Line, f'{{"x":"{digits}"}}\n'.encode()).frame["x"].to_list() == [Decimal(digits)]
+
+
+def test_times_that_no_column_holds() -> None:
+    class Line(BaseModel):
+        x: AwareDatetime
+        y: dt.timedelta = dt.timedelta()
+
+    result = read(Line, b'{"x":"9999-12-31T23:59:59-05:00"}\n{"x":"2024-01-01T00:00:00Z","y":"P999999999D"}\n')
+    assert result.rejects["stage"].to_list() == ["represent", "represent"]

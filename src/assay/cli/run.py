@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--max-rejects", metavar="N|P%", help="More rejects than this, and nothing is published (status 3).")
 @click.option("--dry-run", is_flag=True, help="Do everything but publish.")
 @click.option("--resume", "resumed", metavar="RUN", help="Finish or undo what a run that died has left.")
+@click.option("--abandon", "abandoned", metavar="RUN", help="Give up a run that has decided to publish and cannot.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--quiet", is_flag=True, help="No progress; errors only.")
 def run_command(
@@ -59,6 +60,7 @@ def run_command(
     max_rejects: str | None,
     dry_run: bool,
     resumed: str | None,
+    abandoned: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -67,7 +69,7 @@ def run_command(
     Exit status: 0 published; 1 failed, nothing published; 2 wrong use; 3 rejects over the budget, nothing published.
     """
     from assay.pipeline import load  # noqa: PLC0415 - --help shall not wait for these
-    from assay.pipeline.execution import resume  # noqa: PLC0415
+    from assay.pipeline.execution import abandon, resume  # noqa: PLC0415
     from assay.settings import Settings  # noqa: PLC0415
 
     settings = Settings.load()
@@ -76,12 +78,13 @@ def run_command(
         raise ConfigurationError("--input is empty; name a path, a glob, or - for standard input")
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
-    if resumed is not None and (params or source or fmt or output or limit or max_rejects or dry_run):
-        raise ConfigurationError("--resume ends a run as it was begun: give it without other options")
-    if resumed is not None:
+    ended = resumed or abandoned
+    if ended and (params or source or fmt or output or limit or max_rejects or dry_run or (resumed and abandoned)):
+        raise ConfigurationError("--resume and --abandon end a run as it was begun: give one, without other options")
+    if ended:
         with open_store(settings) as store:
-            run = find_run(store, resumed, name)
-        result = resume(pipeline, run.id, settings)
+            run = find_run(store, ended, name)
+        result = (resume if resumed else abandon)(pipeline, run.id, settings)
     else:
         with _Meter(live=is_live() and not quiet, silent=quiet or as_json) as meter:
             result = pipeline.run(
@@ -136,7 +139,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         )
     if result.dry_run:
         print_labelled("outputs", "none: this was a dry run")
-    elif result.status in ("failed", "rejected", "interrupted"):
+    elif result.status in ("failed", "rejected", "interrupted") and (result.error or {}).get("type") != "Abandoned":
         print_labelled("outputs", "none: nothing was published, all outputs are as they were")
     elif rejects_of and not counts["written"]:
         print_labelled("", "nothing passes yet: no row was added")
@@ -181,7 +184,8 @@ def _print_money(label: str, currency: str, sums: dict[str, str]) -> None:
 
 def _print_failure(result: Result) -> None:
     error = result.error or {}
-    failed = result.status == "failed" and "nothing was published" not in error["message"]
+    gone = error.get("type") == "Abandoned"
+    failed = result.status == "failed" and not gone and "nothing was published" not in error["message"]
     print_error(error["message"], ["Nothing was published."] if failed else [])
 
 

@@ -56,6 +56,12 @@ class Source:
     key: Sequence[str] = ()
     reject_with: str | None = None
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.model, type) and issubclass(self.model, BaseModel)):
+            raise ConfigurationError(f"a source needs a Pydantic model, not {self.model!r}")
+        if not isinstance(self.path, str | Sequence):
+            raise ConfigurationError(f"a source's path is a text or a list of texts, not {self.path!r}")
+
     def how(self) -> Format:
         """How its records are read."""
         return Format(self.format, self.record, self.namespaces, self.empty_as_null, self.decimals, self.datetimes)
@@ -108,6 +114,14 @@ class Pipeline:
             raise ConfigurationError(f"a pipeline's name is letters, digits, - and _, not {self.name!r}")
         if not self.outputs:
             raise ConfigurationError(f"pipeline {self.name} has no outputs")
+        if not isinstance(self.source, Source):
+            raise ConfigurationError(f"pipeline {self.name}: the source is Source(path, Model), not {self.source!r}")
+        for name, output in self.outputs.items():
+            where = f"pipeline {self.name}, output {name}"
+            if not hasattr(output, "bind"):
+                raise ConfigurationError(f"it is Rows(to=...) or GroupBy(..., to=...), not {output!r}", where=where)
+            if not hasattr(output.to, "open"):
+                raise ConfigurationError(f"to={output.to!r} is no sink", where=where)
         for step in self.steps:
             if isinstance(step, type):
                 raise ConfigurationError(f"pipeline {self.name}: the step {step.__name__} is a class; call it")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import filelock
 import polars as pl
 
-from assay.errors import AssayError, ConfigurationError, NotFoundError
+from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
 from assay.money import EXACT
 from assay.pipeline.budget import Budget
 from assay.pipeline.context import DOCUMENT, IDENTITY
@@ -25,7 +25,7 @@ from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.publishing import Publication, outputs_of, publish_all
-from assay.pipeline.rejecting import RejectLog
+from assay.pipeline.rejecting import RejectLog, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
@@ -106,9 +106,7 @@ def replay(
         output = original.definition["output"]
         options = Options(output=Path(output) if output else None, progress=progress, replayed=original)
         execution = Execution(plan, store, options)
-        return execution.run(
-            lambda _staging: ReplayFeed(plan.reader, lambda: store.dead_letters(original.id, state="open"))
-        )
+        return execution.run(lambda _staging: ReplayFeed(plan.reader, lambda: replayable(store, original.id)))
 
 
 def resume(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
@@ -123,6 +121,23 @@ def resume(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
         return result_of(store.get(found.id), settings.run_store_url)
 
 
+def abandon(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
+    """Give up a run that had decided to publish and cannot: what it has published stays, the rest is let go.
+
+    Raises:
+        NotFoundError: no such run of this pipeline.
+        ConfigurationError: it has ended.
+    """
+    with open_store(settings) as store, _only_run(pipeline.name, settings):
+        found = store.get(run_name, pipeline.name)
+        if found.status != "running":
+            raise ConfigurationError(f"run {found.id} has ended: it is {found.status}")
+        _clear(Path(found.definition["staging"]))
+        message = "given up before all it had decided to publish was published; some outputs may have its rows"
+        store.finish(found.id, "failed", error={"type": "Abandoned", "message": message})
+        return result_of(store.get(found.id), settings.run_store_url)
+
+
 def recover(store: RunStore, pipeline: str) -> list[Run]:
     """Finish or undo what runs that died have left. Call it under the pipeline's lock.
 
@@ -131,7 +146,13 @@ def recover(store: RunStore, pipeline: str) -> list[Run]:
     found = store.runs(limit=1000, pipeline=pipeline, status="running")
     for one in found:
         if one.decision is not None:
-            publish_all(one.id, one.decision)
+            try:
+                publish_all(one.id, one.decision)
+            except SinkError as error:
+                message = f"run {one.id} had decided to publish, and cannot: {error.message}"
+                stuck = SinkError(message, sink=error.sink)
+                stuck.add_note(f"Mend the output, or give that run up: assay run {pipeline} --abandon {one.id}")
+                raise stuck from None
             _close_replayed(store, one)
             _clear(Path(one.definition["staging"]))
             store.finish(one.id, "published", outputs=outputs_of(one.decision))
@@ -260,9 +281,15 @@ class Execution:
                 alive = alive.filter(~with_rejected)
                 rejected.append(self._rejects.with_document(siblings))
                 self._add_money(siblings, aside=True)
-            self._ledger.written += self._processing.records(alive)
+            if not self._processing.scattered:
+                self._ledger.written += self._processing.records(alive)
             self._add_money(alive, aside=False)
             publication.take(alive)
+        if self._processing.scattered:
+            stayed = rows.scan().join(gone.lazy(), on=IDENTITY, how="anti")
+            if documents:
+                stayed = stayed.filter(~pl.col(DOCUMENT).is_in(documents).fill_null(value=False))
+            self._ledger.written = stayed.select(IDENTITY).unique().select(pl.len()).collect(engine="streaming").item()
         return pl.concat(rejected)
 
     def _add_money(self, rows: pl.DataFrame, *, aside: bool) -> None:

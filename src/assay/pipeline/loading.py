@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import traceback
@@ -89,7 +90,9 @@ def _import(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Pydantic looks up names of annotations in the module of a model.
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    # Standard output is for the result; what a file prints is no result.
+    with contextlib.redirect_stdout(sys.stderr):
+        spec.loader.exec_module(module)
     return module
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel
 
-from assay.errors import ConfigurationError
+from assay.errors import AssayError, ConfigurationError
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.outputs import OpenOutput
@@ -90,13 +91,17 @@ def make_plan(
         definition = step
         if isinstance(step, Deduplicate) and not step.key:
             definition = Deduplicate(*pipeline.source.key, name=step.name)
-        bound = definition.bind(schema, context)
+        with worded_mistakes(f"step {definition.name}"):
+            bound = definition.bind(schema, context)
         if bound.name in names:
             raise ConfigurationError(f"two steps are called {bound.name}; name them apart", where=where)
         names.add(bound.name)
         steps.append(bound)
         schema = bound.schema
-    outputs = {name: output.bind(name, schema, context) for name, output in pipeline.outputs.items()}
+    outputs = {}
+    for name, output in pipeline.outputs.items():
+        with worded_mistakes(f"output {name}"):
+            outputs[name] = output.bind(name, schema, context)
     money = pipeline.money or (MoneyColumns() if any(isinstance(s, Price) for s in pipeline.steps) else None)
     if money is not None:
         wanted = [money.net, money.tax, money.gross, money.currency, *([money.list] if money.list else [])]
@@ -129,3 +134,15 @@ def _located(pipeline: Pipeline, context: Context) -> SourceLike:
 def _shown(path: str) -> str:
     """Relative to the current folder where it lies below it: what a user would type."""
     return path.removeprefix(f"{Path.cwd()}{os.sep}")
+
+
+@contextmanager
+def worded_mistakes(where: str) -> Iterator[None]:
+    """A mistake in a definition that nobody has foreseen: said with its place, not by a traceback."""
+    try:
+        yield
+    except (AssayError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigurationError(f"{type(error).__name__}: {first}", where=where) from error

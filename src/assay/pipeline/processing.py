@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,9 @@ class Processing:
         self._staging = staging
         self._report = report
         self._fans_out = False
+        #: Whether rows of one record may lie in several frames, and then how many records there are.
+        self.scattered = False
+        self._alive = 0
 
     def run(self) -> Spool:
         """Run all steps."""
@@ -53,7 +57,7 @@ class Processing:
             if isinstance(step, WholeStep):
                 frames = self._whole(step, schema, frames, self._staging / f"step-{index}")
             elif isinstance(step, RowStep):
-                frames = self._each(step, frames)
+                frames = self._each(step, frames, self._staging / f"each-{index}")
             schema = step.schema
         rows = Spool(self._staging / "rows", schema)
         rows.write(frames)
@@ -80,7 +84,14 @@ class Processing:
             begun = time.perf_counter()
         self._note_seconds("read and validate", begun)
 
-    def _each(self, step: RowStep, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def _each(self, step: RowStep, frames: Iterator[pl.DataFrame], folder: Path) -> Iterator[pl.DataFrame]:
+        first = next(frames, None)
+        if first is None:
+            return
+        frames = chain([first], frames)
+        if self.scattered:
+            yield from self._each_scattered(step, frames, folder)
+            return
         for frame in frames:
             if not frame.height:
                 continue
@@ -94,6 +105,28 @@ class Processing:
             self._ledger.filtered[step.name] += before - self.records(rows) - rejected
             self._note_seconds(step.name, begun)
             yield rows
+
+    def _each_scattered(self, step: RowStep, frames: Iterator[pl.DataFrame], folder: Path) -> Iterator[pl.DataFrame]:
+        """Records can only be counted when all rows have gone through the step."""
+        begun = time.perf_counter()
+        made = Spool(folder, step.schema)
+        rejected = [pl.DataFrame(schema=REJECTED)]
+        for frame in frames:
+            with blamed(step):
+                outcome = step.apply(frame)
+            made.write([outcome.rows])
+            if outcome.rejected is not None:
+                rejected.append(outcome.rejected)
+        late = pl.concat(rejected)
+        self._rejects.late(late)
+        gone = late.select(IDENTITY).unique()
+        rows = made.scan().join(gone.lazy(), on=IDENTITY, how="anti")
+        stayed = _count(rows.select(IDENTITY).unique())
+        self._ledger.filtered[step.name] += self._alive - stayed - gone.height
+        self._alive = stayed
+        self._note_seconds(step.name, begun)
+        for frame in made:
+            yield frame.join(gone, on=IDENTITY, how="anti", maintain_order="left") if gone.height else frame
 
     def _without_rejected(self, outcome: Outcome) -> tuple[pl.DataFrame, int]:
         """Note what a step rejected; all rows of such a record go."""
@@ -119,10 +152,11 @@ class Processing:
         if step.fans_out or self._fans_out:
             self._see_identity(step, spool, made)
             stayed = _count(made.scan().select(IDENTITY).unique())
-            self._fans_out = rows != stayed
+            self._fans_out = self.scattered = rows != stayed
         rejected = pl.DataFrame(schema=REJECTED) if outcome.rejected is None else outcome.rejected
         self._rejects.late(rejected)
         self._ledger.filtered[step.name] += came - stayed - rejected.height
+        self._alive = stayed
         self._note_seconds(step.name, begun)
         yield from made
 

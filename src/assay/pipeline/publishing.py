@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import ConfigurationError
+from assay.errors import ConfigurationError, SinkError
 from assay.pipeline.outputs import OpenOutput
-from assay.pipeline.plan import Plan
+from assay.pipeline.plan import Plan, worded_mistakes
+from assay.pipeline.steps import Deduplicate
 from assay.sinks import Mode, OpenSink, Staged, publish
 
 
@@ -31,27 +32,51 @@ class Publication:
     def __init__(self, plan: Plan, *, output: Path | None, root: Path, staging: Path, amends: bool) -> None:
         self.rows: Counter[str] = Counter()
         self._amends = amends
+        unique = any(isinstance(step, Deduplicate) for step in plan.pipeline.steps)
+        self._key = list(plan.pipeline.source.key) if unique else []
         self._outputs = plan.outputs
         self._targets: dict[str, OpenSink] = {}
         for name, definition in plan.pipeline.outputs.items():
             sink = definition.to.under(output.resolve()) if output else definition.to
-            target = sink.open(
-                root,
-                staging / name,
-                name,
-                default=f"{plan.pipeline.name}.db" if output else f"out/{plan.pipeline.name}.db",
-            )
+            with worded_mistakes(f"output {name}"):
+                target = sink.open(
+                    root,
+                    staging / name,
+                    name,
+                    default=f"{plan.pipeline.name}.db" if output else f"out/{plan.pipeline.name}.db",
+                )
             for other, taken in self._targets.items():
                 if taken.location == target.location:
                     hint = "; --output puts each under its last name: give one of them another" if output else ""
                     raise ConfigurationError(f"outputs {other} and {name} are the same: {target.location}{hint}")
-            target.check(plan.outputs[name].schema)
+            with worded_mistakes(f"output {name}"):
+                target.check(plan.outputs[name].schema)
             self._targets[name] = target
 
     def take(self, rows: pl.DataFrame) -> None:
-        """Give some rows to every output."""
+        """Give some rows to every output.
+
+        Raises:
+            SinkError: a replay would add rows whose key is published already.
+        """
         for name, output in self._outputs.items():
-            self._stage(name, output, output.take(rows))
+            made = output.take(rows)
+            if self._amends and not output.grouped and made is not None:
+                self._see_new(name, made)
+            self._stage(name, output, made)
+
+    def _see_new(self, name: str, rows: pl.DataFrame) -> None:
+        stored = self._targets[name].read()
+        if stored is None or not self._key or not set(self._key) <= set(rows.columns):
+            return
+        there = rows.select(self._key).join(stored.select(self._key).collect(), on=self._key, how="semi")
+        if there.height:
+            first = " / ".join(map(str, there.row(0)))
+            raise SinkError(
+                f"{there.height:,} of these records have a key that is published already, such as {first}: "
+                "discard them, or mend their keys (assay rejects)",
+                sink=name,
+            )
 
     def prepare(self) -> list[Staged]:
         """Finish staging, durably; what this gives is all that publishing needs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -13,9 +13,10 @@ from assay.pipeline.documents import DocumentFinder
 from assay.pipeline.feed import Feed
 from assay.pipeline.plan import Plan
 from assay.pipeline.steps import REJECTED
+from assay.pipeline.steps.deduplicate import CONFLICT
 from assay.reading import ProcessorFactory
 from assay.records import REJECTS, worded
-from assay.runs import Ledger, Run, RunStore
+from assay.runs import DeadLetter, Ledger, Run, RunStore
 
 
 class RejectLog:
@@ -108,7 +109,7 @@ class RejectLog:
         """Numbers of the dead letters that a replay did not reject again."""
         if self._replayed is None:
             return []
-        letters = self._store.dead_letters(self._replayed.id, state="open")
+        letters = replayable(self._store, self._replayed.id)
         return [letter.number for letter in letters if (letter.source, letter.record) not in self._again]
 
     def as_json(self) -> dict[str, Any]:
@@ -135,6 +136,13 @@ class RejectLog:
             self.unknown_documents += 1
         else:
             self.documents.setdefault(document, _blame(source, record, errors))
+
+
+def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
+    """Open dead letters that a replay reads: those that only conflict with what was published must be mended first."""
+    for letter in store.dead_letters(run, state="open"):
+        if letter.edited is not None or all(error["type"] != CONFLICT for error in letter.errors):
+            yield letter
 
 
 def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:

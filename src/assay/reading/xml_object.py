@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from lxml import etree
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
 from assay.errors import ConfigurationError
@@ -83,6 +83,10 @@ class ShapeCompiler:
         """
         if model in self._done:
             return self._done[model]
+        if issubclass(model, RootModel):
+            raise ConfigurationError(
+                f"{model.__name__} is a RootModel, which no element of XML is: use a model of fields"
+            )
         if model.model_config.get("strict"):
             raise ConfigurationError(
                 f"{model.__name__} is strict, and XML has only texts, which strict mode refuses: use a lax model"

@@ -30,6 +30,8 @@ _PRECISION: Final = 38
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - for naive values
 _EPOCH_UTC: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
+_FIRST: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH_UTC) // _MICROSECOND
+_LAST: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH_UTC) // _MICROSECOND
 _WRAPPERS: Final = frozenset(
     {"default", "nullable", "function-before", "function-after", "function-wrap", "definitions", "model-field"}
 )
@@ -251,7 +253,7 @@ class _Compiler:
         return Column(pl.Time(), pl.Time(), _encode_time)
 
     def _timedelta(self, node: Node, where: str) -> Column:
-        return Column(pl.Duration("us"), pl.Int64(), lambda v: v // _MICROSECOND)
+        return Column(pl.Duration("us"), pl.Int64(), lambda v: _encode_int(v // _MICROSECOND))
 
     def _datetime(self, node: Node, where: str) -> Column:
         constraint = node.get("tz_constraint")
@@ -469,7 +471,10 @@ def _encode_time(value: dt.time) -> dt.time:
 def _encode_aware(value: dt.datetime) -> int:
     if value.tzinfo is None:
         raise Unrepresentable("a datetime without zone in a column in UTC; say datetimes='naive', or use NaiveDatetime")
-    return (value - _EPOCH_UTC) // _MICROSECOND
+    made = (value - _EPOCH_UTC) // _MICROSECOND
+    if not _FIRST <= made <= _LAST:
+        raise Unrepresentable("a datetime that lies outside the years 1 to 9999 in UTC")
+    return made
 
 
 def _encode_naive(value: dt.datetime) -> int:

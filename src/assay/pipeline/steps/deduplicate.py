@@ -11,6 +11,8 @@ from assay.errors import ConfigurationError
 from assay.pipeline.context import IDENTITY, Context, is_hidden
 from assay.pipeline.steps.protocol import WholeOutcome, need_columns, reject_rows
 
+#: The type of the error of a record that has the key of another.
+CONFLICT: Final = "duplicate_conflict"
 _ROW: Final = "_row"
 #: So many keys are counted at a time, to bound memory.
 _KEYS_AT_ONCE: Final = 250_000
@@ -79,7 +81,7 @@ class BoundDeduplicate:
             conflicting,
             "check",
             ".".join(key),
-            "duplicate_conflict",
+            CONFLICT,
             pl.lit("Record has the key of an earlier one and other contents"),
             pl.concat_str(pl.col(key).cast(pl.String), separator=" / ", ignore_nulls=True),
         )
