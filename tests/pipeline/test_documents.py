@@ -1,6 +1,7 @@
 """A rejected line rejects its document, however its number is written and wherever it stands."""
 
 import json
+import os
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field, RootModel, StringConstraints
 
 import assay
-from assay import Deduplicate, Explode, Filter, GroupBy, Parquet, Pipeline, Rows, Source, Sum, XPath
+from assay import Deduplicate, Explode, Filter, GroupBy, MoneyColumns, Parquet, Pipeline, Rows, Source, Sum, XPath
 from assay.pipeline import replay
 from assay.runs import RunStore
 from assay.settings import Settings
@@ -153,3 +154,46 @@ def test_money_is_added_to_the_last_digit() -> None:
     sums.add(Money(net=large))
     sums.add(Money(net=Decimal("0.01")))
     assert sums.as_json()["net"] == "9" * 29 + ".99"
+
+
+class Stated(BaseModel):
+    net: Number
+    tax: Number
+    gross: Number
+    currency: str = "EUR"
+
+
+def test_stated_money_that_does_not_add_up_is_a_reject_and_stops_no_run(project: Path) -> None:
+    rows = [("1.00", "0.19", "1.19"), ("1.00", "0.19", "1.20"), ("1.00", "0.19", "1.18")]
+    (project / "x.jsonl").write_text(
+        "\n".join(json.dumps(dict(zip(("net", "tax", "gross"), row, strict=True))) for row in rows)
+    )
+    money = MoneyColumns(list=None)
+    pipeline = Pipeline("p", Source("x.jsonl", Stated), outputs={"r": Rows(to=Parquet("o"))}, money=money)
+    result = pipeline.run().raise_for_status()
+    assert result.counts == {"read": 3, "written": 1, "filtered": 0, "rejected": 2}
+    assert [errors[0]["type"] for errors in result.rejects["errors"]] == ["money_does_not_add_up"] * 2
+
+
+def test_a_file_name_that_is_no_text(project: Path) -> None:
+    (project / os.fsdecode(b"x\xff.jsonl")).write_text('{"doc":1,"amt":1}\n')
+    found = assay.read(str(project / "*.jsonl"), Paid, trace=True).frame
+    assert found["_source"].to_list() == [str(project / r"x\xff.jsonl")]
+
+
+def test_senseless_options_are_refused(project: Path) -> None:
+    class Empty(BaseModel):
+        pass
+
+    (project / "x.jsonl").write_text('{"doc":1,"amt":1}\n')
+    pipeline = Pipeline("p", Source("x.jsonl", Paid), outputs={"r": Rows(to=Parquet("o"))})
+    for budget in ("101%", "1.5", "-1", "1%%"):
+        with pytest.raises(assay.ConfigurationError, match="max_rejects is a number"):
+            pipeline.run(max_rejects=budget)
+    with pytest.raises(assay.ConfigurationError, match="an output's name"):
+        Pipeline("p", Source("x.jsonl", Paid), outputs={"../evil": Rows(to=Parquet("o"))})
+    for wrong in ({"decimals": "38,6"}, {"decimals": (0, 0)}, {"decimals": (38, -2)}, {"datetimes": "UTC"}):
+        with pytest.raises(assay.ConfigurationError):
+            assay.scan(b"", Paid, format="jsonl", **wrong)
+    with pytest.raises(assay.ConfigurationError, match="Empty: has no fields"):
+        assay.scan(b"", Empty, format="jsonl")

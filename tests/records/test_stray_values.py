@@ -6,7 +6,17 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AnyUrl, AwareDatetime, BaseModel, Field, HttpUrl, PostgresDsn, field_validator, model_validator
+from pydantic import (
+    AnyUrl,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    HttpUrl,
+    PostgresDsn,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 import assay
 from assay.records.scan import Read
@@ -103,3 +113,10 @@ def test_times_that_no_column_holds() -> None:
 
     result = read(Line, b'{"x":"9999-12-31T23:59:59-05:00"}\n{"x":"2024-01-01T00:00:00Z","y":"P999999999D"}\n')
     assert result.rejects["stage"].to_list() == ["represent", "represent"]
+
+
+def test_a_secret_is_not_published_as_stars() -> None:
+    class Line(BaseModel):
+        key: SecretStr
+
+    assert read(Line, b'{"key":"k"}\n').rejects["stage"].to_list() == ["represent"]

@@ -6,7 +6,6 @@ import sys
 import time
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
 @click.option("--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), or - .")
 @click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
-@click.option("--output", metavar="DIR", type=click.Path(path_type=Path), help="Put every file output under DIR.")
+@click.option("--output", "folder", metavar="DIR", help="Put every file output under DIR.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Read only the first N records.")
 @click.option("--engine", default="local", show_default=True, help="Where it runs.")
 @click.option("--max-rejects", metavar="N|P%", help="More rejects than this, and nothing is published (status 3).")
@@ -54,7 +53,7 @@ def run_command(
     params: tuple[str, ...],
     source: str | None,
     fmt: str | None,
-    output: Path | None,
+    folder: str | None,
     limit: int | None,
     engine: str,
     max_rejects: str | None,
@@ -76,10 +75,12 @@ def run_command(
     pipeline = load(name, settings)
     if source == "":
         raise ConfigurationError("--input is empty; name a path, a glob, or - for standard input")
+    if folder == "":
+        raise ConfigurationError("--output is empty; name a folder")
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
     ended = resumed or abandoned
-    if ended and (params or source or fmt or output or limit or max_rejects or dry_run or (resumed and abandoned)):
+    if ended and (params or source or fmt or folder or limit or max_rejects or dry_run or (resumed and abandoned)):
         raise ConfigurationError("--resume and --abandon end a run as it was begun: give one, without other options")
     if ended:
         with open_store(settings) as store:
@@ -90,7 +91,7 @@ def run_command(
             result = pipeline.run(
                 parse_params(params),
                 input=source,
-                output=output,
+                output=folder,
                 limit=limit,
                 max_rejects=max_rejects,
                 dry_run=dry_run,

@@ -29,7 +29,8 @@ class Budget:
             limit = Decimal(number)
         except InvalidOperation:
             limit = Decimal(-1)
-        if not limit.is_finite() or limit < 0 or rest:
+        senseless = limit > 100 if percent else limit != limit.to_integral_value() if limit.is_finite() else False
+        if not limit.is_finite() or limit < 0 or rest or senseless:
             raise ConfigurationError(f'max_rejects is a number of records or a share such as "1%", not {text!r}')
         return cls(limit, bool(percent))
 

@@ -118,6 +118,8 @@ class Pipeline:
             raise ConfigurationError(f"pipeline {self.name}: the source is Source(path, Model), not {self.source!r}")
         for name, output in self.outputs.items():
             where = f"pipeline {self.name}, output {name}"
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ConfigurationError("an output's name is letters, digits, - and _", where=where)
             if not hasattr(output, "bind"):
                 raise ConfigurationError(f"it is Rows(to=...) or GroupBy(..., to=...), not {output!r}", where=where)
             if not hasattr(output.to, "open"):

@@ -16,7 +16,7 @@ from assay.errors import AssayError, ConfigurationError
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.outputs import OpenOutput
-from assay.pipeline.steps import BoundStep, Deduplicate, Price
+from assay.pipeline.steps import BoundStep, Deduplicate, Price, Reconcile
 from assay.pipeline.steps.protocol import need_columns
 from assay.reading import SourceFile, SourceLike
 from assay.records import TRACE, RecordReader
@@ -111,6 +111,9 @@ def make_plan(
                 raise ConfigurationError(
                     f"{column} is {schema[column]}; money is a decimal", where=f"pipeline {pipeline.name}, money"
                 )
+    if pipeline.money is not None:
+        # Pricing adds up by itself; where the records state their money, one that does not add up is a reject.
+        steps.append(_adds_up(pipeline.money).bind(schema, context))
     return Plan(
         pipeline,
         context,
@@ -134,6 +137,11 @@ def _located(pipeline: Pipeline, context: Context) -> SourceLike:
 def _shown(path: str) -> str:
     """Relative to the current folder where it lies below it: what a user would type."""
     return path.removeprefix(f"{Path.cwd()}{os.sep}")
+
+
+def _adds_up(money: MoneyColumns) -> Reconcile:
+    computed = pl.col(money.net) + pl.col(money.tax)
+    return Reconcile("money_does_not_add_up", stated=pl.col(money.gross), computed=computed)
 
 
 @contextmanager

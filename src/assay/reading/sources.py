@@ -217,7 +217,9 @@ def _file(path: str) -> SourceFile:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else None
     fmt = FORMATS.get(suffixes[-1]) if suffixes else None
-    return SourceFile(path, fmt, Path(path), lambda: Path(path).open("rb"), compression)
+    # A name that is no UTF-8 is shown with escapes: it goes into columns and messages.
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return SourceFile(name, fmt, Path(path), lambda: Path(path).open("rb"), compression)
 
 
 def _stream(stream: BinaryIO) -> SourceFile:

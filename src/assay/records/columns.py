@@ -16,7 +16,7 @@ from uuid import UUID
 
 import polars as pl
 import pydantic_core
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.networks import _BaseMultiHostUrl, _BaseUrl  # there is no public class of all
 
 from assay.errors import ConfigurationError
@@ -90,10 +90,16 @@ class Columns:
         self, model: type[BaseModel], *, decimals: tuple[int, int] | None = None, datetimes: Datetimes = "naive"
     ) -> None:
         self.model = model
+        if datetimes not in ("naive", "utc"):
+            raise ConfigurationError(f'datetimes is "naive" or "utc", not {datetimes!r}')
+        if decimals is not None and not _are_digits(decimals):
+            raise ConfigurationError(f"decimals is (digits, places), at most (38, 38), not {decimals!r}")
         if not model.__pydantic_complete__:
             model.model_rebuild()
         compiler = _Compiler(decimals, datetimes)
         self.by_name = compiler.model_columns(model.__pydantic_core_schema__, model.__name__)
+        if not self.by_name:
+            raise ConfigurationError("has no fields, so there is no column", where=model.__name__)
 
     @property
     def schema(self) -> pl.Schema:
@@ -130,6 +136,12 @@ class Columns:
             encoded = {name: [values[i] for i in keep] for name, values in encoded.items()}
         frame = pl.DataFrame([column.series(name, encoded[name]) for name, column in self.by_name.items()])
         return frame, misfits
+
+
+def _are_digits(decimals: Any) -> bool:
+    if not isinstance(decimals, tuple | list) or len(decimals) != 2 or any(type(n) is not int for n in decimals):
+        return False
+    return bool(1 <= decimals[0] <= _PRECISION and 0 <= decimals[1] <= decimals[0])
 
 
 @dataclass(frozen=True)
@@ -498,6 +510,8 @@ def _encode_url(value: Any) -> str:
 
 
 def _encode_json(value: Any) -> str:
+    if isinstance(value, SecretStr | SecretBytes):
+        raise Unrepresentable("a secret, which is not written into a column; make the field a str, or leave it out")
     try:
         return pydantic_core.to_json(value, inf_nan_mode="constants").decode()
     except (ValueError, TypeError) as error:
