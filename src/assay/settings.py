@@ -96,7 +96,10 @@ class Settings(BaseSettings):
         """
         root = find_project(project or Path.cwd())
         env = _Environment(cls, env_prefix=PREFIX)
-        dotenv = _DotEnv(cls, env_file=root / ".env", env_prefix=PREFIX)
+        try:
+            dotenv = _DotEnv(cls, env_file=root / ".env", env_prefix=PREFIX)
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"is no UTF-8 text, at byte {error.start}", where=str(root / ".env")) from None
         layers: list[tuple[str, dict[str, Any]]] = [
             ("arguments", {"project": root} | values),
             ("environment", env()),

@@ -3,8 +3,10 @@
 import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import pytest
 from pydantic import (
     AnyUrl,
@@ -20,6 +22,7 @@ from pydantic import (
 
 import assay
 from assay.records.scan import Read
+from assay.settings import Settings
 
 
 class Colour(StrEnum):
@@ -120,3 +123,27 @@ def test_a_secret_is_not_published_as_stars() -> None:
         key: SecretStr
 
     assert read(Line, b'{"key":"k"}\n').rejects["stage"].to_list() == ["represent"]
+
+
+def test_odd_sources_and_models_are_said_in_words(tmp_path: Path) -> None:
+    class Line(BaseModel):
+        x: int
+
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"x":1}\n{"x":"?"}\n')
+    twice = assay.read([file, str(tmp_path / "*.jsonl")], Line, rejects=str(tmp_path / "rejects.parquet"))
+    assert twice.counts == {"read": 2, "accepted": 1, "rejected": 1}
+    assert pl.read_parquet(tmp_path / "rejects.parquet").height == 1
+    with pytest.raises(assay.ValidationError):
+        assay.read(file, Line, rejects="raise")
+    for source in ([b"x"], "x" * 5000):
+        with pytest.raises(assay.AssayError):
+            assay.read(source, Line, format="jsonl")  # type: ignore[arg-type]
+    with pytest.raises(assay.ConfigurationError, match="the model is a Pydantic model"):
+        assay.scan(file, dict)  # type: ignore[arg-type]
+
+
+def test_a_dotenv_that_is_no_text(project: Path) -> None:
+    (project / ".env").write_bytes(b"ASSAY_OUTPUT=\xff\n")
+    with pytest.raises(assay.ConfigurationError, match="is no UTF-8 text, at byte"):
+        Settings.load()

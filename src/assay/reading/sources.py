@@ -189,7 +189,12 @@ def resolve(source: SourceLike) -> list[SourceFile]:
     if hasattr(source, "read"):
         return [_stream(cast(BinaryIO, source))]
     if isinstance(source, Iterable):
-        files = [file for one in source for file in _resolve_path(os.fspath(one))]
+        paths = list(source)
+        if not all(isinstance(one, str | os.PathLike) for one in paths):
+            raise ConfigurationError("a list of sources is a list of paths")
+        # Globs may overlap: a file that is named twice is read once.
+        found = {file.path or file.name: file for one in paths for file in _resolve_path(os.fspath(one))}
+        files = list(found.values())
         if not files:
             raise SourceError("the list of paths is empty", file="source")
         return files
@@ -201,6 +206,10 @@ def resolve(source: SourceLike) -> list[SourceFile]:
 def _resolve_path(path: str) -> list[SourceFile]:
     if path == STDIN:
         return [SourceFile("<stdin>", None, None, lambda: sys.stdin.buffer)]
+    try:
+        Path(path).exists()
+    except (OSError, ValueError) as error:
+        raise SourceError(_os_words(error) if isinstance(error, OSError) else str(error), file=path[:100]) from None
     if Path(path).is_file():
         return [_file(path)]
     if Path(path).is_dir():

@@ -131,6 +131,8 @@ class RecordReader(Generic[M]):
     traced: bool = True
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.model, type) and issubclass(self.model, BaseModel)):
+            raise ConfigurationError(f"the model is a Pydantic model, not {self.model!r}")
         self.columns = Columns(self.model, decimals=self.format.decimals, datetimes=self.format.datetimes)
         self.compiler = ShapeCompiler(self.model, self.columns)
 

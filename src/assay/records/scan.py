@@ -113,11 +113,21 @@ def read(
     record: str | None = None,
     namespaces: Mapping[str, str] | None = None,
     trace: bool = False,
+    rejects: RejectsTo = "drop",
     **options: Any,
 ) -> Read:
-    """Read a source into memory: accepted records, rejects and counts. For the arguments see `scan`."""
+    """Read a source into memory: accepted records, rejects and counts.
+
+    For the arguments see `scan`; rejects are in the result, and go to `rejects` besides.
+    """
     collected = [pl.DataFrame(schema=REJECTS)]
-    frame = scan(source, model, format, record, namespaces, trace, rejects=collected.append, **options).collect()
+    with RejectWriter(rejects) as writer:
+
+        def keep(found: pl.DataFrame) -> None:
+            collected.append(found)
+            writer.write(found)
+
+        frame = scan(source, model, format, record, namespaces, trace, keep, **options).collect()
     rejected = pl.concat(collected)
     counts = {"read": frame.height + rejected.height, "accepted": frame.height, "rejected": rejected.height}
     return Read(frame, rejected, counts)
