@@ -170,3 +170,12 @@ def test_microsoft_samples(suites: Path) -> None:
 
     books = assay.read(folder / "books.xml", MsBook).frame
     assert (books.height, books["price"].sum()) == (12, Decimal("214.40"))
+
+
+def test_an_attribute_and_an_element_of_one_name_are_two_values() -> None:
+    class Line(BaseModel):
+        x: int
+
+    result = assay.read(b'<r><a x="5"><x>1</x></a><a x="5"/><a><x>1</x></a></r>', Line, format="xml", record="a")
+    assert result.frame["x"].to_list() == [5, 1]
+    assert result.rejects["record"].to_list() == [0]

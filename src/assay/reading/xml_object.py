@@ -232,8 +232,9 @@ def _find(element: etree._Element, index: dict[str, list[etree._Element]], place
             found = [c for one in found for c in one if isinstance(c.tag, str) and step.matches(c.tag)]
     if path.attribute is not None:
         return [value for one in found for value in _attributes(one, path.attribute)]
-    if not found and place.or_attribute:
-        return list(_attributes(element, path.steps[0]))
+    if place.or_attribute and element.attrib:
+        # An element and an attribute of one name are two values: the verdict sees both.
+        return [*found, *_attributes(element, path.steps[0])]
     return list(found)
 
 
