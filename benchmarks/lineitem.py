@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import polars as pl
+from benchmarks.child import ROOT, peak_bytes
+from benchmarks.ways import tuned_jsonl, usual_jsonl
 from pydantic import BaseModel, Field
 
 Key = Annotated[int, Field(ge=1)]
@@ -62,6 +65,13 @@ def with_bad_rows(path: Path, share: float) -> Path:
     return made
 
 
+def validated(path: Path) -> pl.DataFrame:
+    """Assay: every record judged."""
+    import assay  # noqa: PLC0415 - what is measured
+
+    return assay.scan(path, LineItem, rejects="drop").collect()
+
+
 def unvalidated(path: Path) -> pl.DataFrame:
     """Polars alone: all columns, cast to the same types, nothing validated."""
     frame = pl.scan_ndjson(path, schema=_wire()).with_columns(_casts())
@@ -91,3 +101,23 @@ def _casts() -> list[pl.Expr]:
         elif not isinstance(dtype, pl.Int64 | pl.String):
             made.append(pl.col(name).cast(dtype))
     return made
+
+
+WAYS: Final[dict[str, Callable[[Path], pl.DataFrame]]] = {
+    "assay.scan": validated,
+    "scan_ndjson and casts, nothing validated": unvalidated,
+    "scan_ndjson of integers and texts": untyped,
+    "the usual loop": lambda path: usual_jsonl(path, LineItem)[0],
+    "the tuned loop": lambda path: tuned_jsonl(path, LineItem)[0],
+}
+
+
+def peak_of(name: str, path: Path) -> int:
+    """The peak memory of one way, in a process of its own, in bytes."""
+    command = [sys.executable, "-m", "benchmarks.lineitem", name, str(path)]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]](Path(sys.argv[2]))
+    sys.stdout.write(str(peak_bytes()))

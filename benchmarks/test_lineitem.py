@@ -7,23 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
 import pytest
-from benchmarks.child import peak_bytes
-from benchmarks.lineitem import LineItem, make, untyped, unvalidated, with_bad_rows
-from benchmarks.ways import tuned_jsonl, usual_jsonl
+from benchmarks.lineitem import WAYS, make, peak_of, validated, with_bad_rows
 from polars.testing import assert_frame_equal
-
-import assay
 
 #: 1.2 million records at 0.2.
 SCALE: Final = os.environ.get("ASSAY_BENCH_SCALE", "0.2")
 #: The loops take a part of them: their rate does not depend on the size.
 LOOP_RECORDS: Final = 100_000
-
-
-def validated(path: Path) -> pl.DataFrame:
-    return assay.scan(path, LineItem, rejects="drop").collect()
 
 
 @pytest.fixture(scope="session")
@@ -39,30 +30,21 @@ def part(lineitem: Path) -> Path:
     return path
 
 
-WAYS: Final[dict[str, Callable[[Path], pl.DataFrame]]] = {
-    "assay.scan": validated,
-    "scan_ndjson and casts, nothing validated": unvalidated,
-    "scan_ndjson of integers and texts": untyped,
-}
-
-
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", [name for name in WAYS if "loop" not in name])
 def test_whole(benchmark: Any, note: Callable[..., object], lineitem: Path, name: str) -> None:
     benchmark.group = "lineitem"
     frame = benchmark.pedantic(WAYS[name], (lineitem,), rounds=5, warmup_rounds=1)
     if name != "scan_ndjson of integers and texts":
         assert_frame_equal(frame.head(1000), validated(lineitem).head(1000))
-    note(benchmark, name, frame.height, peak_bytes())
+    note(benchmark, name, frame.height, peak_of(name, lineitem))
 
 
 @pytest.mark.parametrize("name", ["assay.scan", "the usual loop", "the tuned loop"])
 def test_part(benchmark: Any, note: Callable[..., object], part: Path, name: str) -> None:
     benchmark.group = f"lineitem, {LOOP_RECORDS:,}"
-    ways = {"the usual loop": usual_jsonl, "the tuned loop": tuned_jsonl}
-    way = validated if name == "assay.scan" else (lambda path: ways[name](path, LineItem)[0])
-    frame = benchmark.pedantic(way, (part,), rounds=3, warmup_rounds=1)
+    frame = benchmark.pedantic(WAYS[name], (part,), rounds=3, warmup_rounds=1)
     assert_frame_equal(frame, validated(part))
-    note(benchmark, name, frame.height, peak_bytes())
+    note(benchmark, name, frame.height, peak_of(name, part))
 
 
 def test_bad_rows(benchmark: Any, note: Callable[..., object], lineitem: Path) -> None:
@@ -71,4 +53,4 @@ def test_bad_rows(benchmark: Any, note: Callable[..., object], lineitem: Path) -
     frame = benchmark.pedantic(validated, (bad,), rounds=3, warmup_rounds=1)
     read = validated(lineitem).height
     assert frame.height == read - -(-read // 100)
-    note(benchmark, "assay.scan, 1 % bad", read, peak_bytes())
+    note(benchmark, "assay.scan, 1 % bad", read, peak_of("assay.scan", bad))

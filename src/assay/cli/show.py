@@ -203,7 +203,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
         try:
             pipeline.check(given, settings=settings)
             findings[one_name] = None
-            verdicts[one_name] = pipeline.referred_fields()
+            verdicts[one_name] = pipeline.referred_fields(given, settings=settings)
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))

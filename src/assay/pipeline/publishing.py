@@ -66,10 +66,12 @@ class Publication:
             self._stage(name, output, made)
 
     def _see_new(self, name: str, rows: pl.DataFrame) -> None:
-        stored = self._targets[name].read()
-        if stored is None or not self._key or not set(self._key) <= set(rows.columns):
+        if not self._key or not set(self._key) <= set(rows.columns):
             return
-        there = rows.select(self._key).join(stored.select(self._key).collect(), on=self._key, how="semi")
+        stored = self._targets[name].read()
+        if stored is None:
+            return
+        there = stored.select(self._key).join(rows.lazy().select(self._key), on=self._key, how="semi").collect()
         if there.height:
             first = " / ".join(map(str, there.row(0)))
             raise SinkError(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
@@ -141,14 +142,19 @@ class RecordReader(Generic[M]):
         """The model's columns."""
         return self.columns.schema
 
-    def referred_fields(self) -> dict[str, str]:
+    @cached_property
+    def _uncompiled(self) -> dict[str, str]:
+        return self.compiler.explain()
+
+    def referred_fields(self, files: Iterable[SourceFile]) -> dict[str, str]:
         """Field -> why every record goes to the reference for its sake; under the empty name for another reason.
 
         Empty where the verdict is compiled: then only records of which it is not certain go there.
         """
-        if self.format.format not in (None, "jsonl"):
-            return {"": f"{self.format.format} is judged by the reference"}
-        return self.compiler.explain()
+        others = {self.format.format or file.format or "" for file in files} - {"jsonl"}
+        if others:
+            return {"": f"{', '.join(sorted(others))} is judged by the reference"}
+        return self._uncompiled
 
     def processor(self, file: SourceFile | None = None) -> Processor:
         """The processor for a file.
@@ -235,7 +241,7 @@ class RecordReader(Generic[M]):
                 warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
 
     def _judged_stream(self, count: FileCount, stream: Any, processor: Processor, limit: int | None) -> Iterator[Batch]:
-        if self.settings.compiled and isinstance(processor, JsonlProcessor) and not self.compiler.explain():
+        if self.settings.compiled and isinstance(processor, JsonlProcessor) and not self._uncompiled:
             return self._compiled(count, stream, processor, limit)
         raws = _split(processor, stream, self.model)
         return self._judged(count, raws if limit is None else islice(raws, limit), processor)
@@ -286,20 +292,17 @@ class RecordReader(Generic[M]):
             return SourceError(error.message, file=count.name, offset=error.offset, record=count.read)
         return error
 
-    def _judge(self, processor: Processor) -> Judge:
-        return Judge(
-            self.model,
-            json_text_for(processor, self.model),
-            max_errors=self.settings.max_record_errors,
-            max_input=self.settings.max_error_input,
-        )
-
     def _judged(
         self, count: FileCount, raws: Iterator[RawRecord], processor: Processor, *, everything: bool = False
     ) -> Iterator[Batch]:
         """By the reference; `everything` in one batch."""
         settings = self.settings
-        judge = self._judge(processor)
+        judge = Judge(
+            self.model,
+            json_text_for(processor, self.model),
+            max_errors=settings.max_record_errors,
+            max_input=settings.max_error_input,
+        )
         accepted: list[RawRecord] = []
         instances: list[BaseModel] = []
         rejects: list[Reject] = []

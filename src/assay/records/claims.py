@@ -77,18 +77,11 @@ class Site:
         config: The `ConfigDict` of its model, as the core schema has it.
         seen: What values look like there.
         dtype: The type of the column, or of its part.
-        escapes: Whether strings may have escapes.
     """
 
     config: Mapping[str, Any]
     seen: Observed
     dtype: pl.DataType
-    escapes: bool
-
-    @property
-    def text(self) -> str:
-        """The pattern of any string."""
-        return ESCAPED if self.escapes else TEXT
 
 
 def numeric(seen: Observed, bare: str | None, quoted: str | None, typed: pl.DataType | None) -> tuple[str, pl.DataType]:
@@ -221,7 +214,7 @@ def str_claim(node: Node, site: Site) -> Claim:
         return _all(checks)
 
     checked = bool(shortest) or longest is not None or pattern is not None
-    return Claim(site.text, pl.String(), convert if strip or lower or upper else None, check if checked else None)
+    return Claim(ESCAPED, pl.String(), convert if strip or lower or upper else None, check if checked else None)
 
 
 def choice_claim(values: Sequence[Any], site: Site) -> Claim:
@@ -244,7 +237,7 @@ def choice_claim(values: Sequence[Any], site: Site) -> Claim:
 
     if plain and len(plain) <= _SPELT:
         return Claim(f'"{_any_of([escaped(t) for t in plain])}"', pl.String(), convert)
-    return Claim(site.text, pl.String(), convert)
+    return Claim(ESCAPED, pl.String(), convert)
 
 
 def date_claim(node: Node, site: Site) -> Claim:

@@ -21,7 +21,6 @@ _LOOKS = 8
 _STRANGE_PERCENT = 5
 #: A share of records that can be cut, in percent, below which it is quicker to parse all of them.
 _CUT_PERCENT = 50
-_TEXT = "text"
 
 
 @dataclass(frozen=True)

@@ -302,7 +302,7 @@ class ShapeCompiler:
                 self._see_keys(field)
                 self._key_of(name, field, node.get("config", {}), None)
                 seen = self._ideal(field["schema"], ())
-                site = Site(node.get("config", {}), seen, self._columns.schema[name], escapes=True)
+                site = Site(node.get("config", {}), seen, self._columns.schema[name])
                 self._part(field["schema"], site)
             except NotCompiled as error:
                 reasons[name] = str(error)
@@ -332,7 +332,7 @@ class ShapeCompiler:
                 continue
             if _is_escaped(key):
                 raise NotCompiled(f"the key of {name} is not plain text")
-            site = Site(config, seen.keys[key], schema[name], escapes=True)
+            site = Site(config, seen.keys[key], schema[name])
             part = self._part(field["schema"], site)
             if default is not None and default[0] is not None:
                 # A null that was written is not a default.
