@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.pipeline import Pipeline
+    from assay.records import FieldVerdict
 
 
 @click.command("list", epilog="\b\nExample:\n  assay list")
@@ -192,7 +194,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     given = parse_params(params)
     findings: dict[str, str | None] = {}
     status = PUBLISHED
-    verdicts: dict[str, dict[str, str]] = {}
+    verdicts: dict[str, dict[str, FieldVerdict]] = {}
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
@@ -203,19 +205,34 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
         try:
             pipeline.check(given, settings=settings)
             findings[one_name] = None
-            verdicts[one_name] = pipeline.referred_fields(given, settings=settings)
+            verdicts[one_name] = pipeline.field_verdicts(given, settings=settings)
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
-        print_json({"schema": 1, "ok": not wrong, "checked": findings, "by_reference": verdicts})
+        fields = {key: {field: asdict(one) for field, one in found.items()} for key, found in verdicts.items()}
+        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields})
     else:
         for key in findings:
             if key not in wrong:
                 say(f"{key}  ok")
-                for field, why in verdicts[key].items():
-                    say(f"  judged record by record, by Pydantic itself: {f'{field}: ' if field else ''}{safe(why)}")
+                _say_verdicts(verdicts[key])
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
     sys.exit(status)
+
+
+def _say_verdicts(verdicts: Mapping[str, FieldVerdict]) -> None:
+    """Say how the fields of a model are judged; the plain case last and shortly."""
+    whole = [field for field, one in verdicts.items() if one.way == "record"]
+    for field in whole:
+        why = safe(verdicts[field].why)
+        say(f"  each record is judged by Pydantic itself: {f'{field}: ' if field else ''}{why}")
+    if whole:
+        return
+    for field, one in verdicts.items():
+        if one.way == "field":
+            say(f"  {field}: this field is judged by Pydantic itself: {safe(one.why)}")
+    compiled = sum(one.way == "compiled" for one in verdicts.values())
+    say(f"  {compiled} of {len(verdicts)} fields are judged by compiled checks")

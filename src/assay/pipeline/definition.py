@@ -19,7 +19,7 @@ from assay.pipeline.budget import Budget
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
-from assay.records import Format
+from assay.records import FieldVerdict, Format
 from assay.records.columns import Datetimes
 from assay.settings import Settings
 
@@ -207,17 +207,17 @@ class Pipeline:
         check_outputs(plan)
         return plan.schema
 
-    def referred_fields(
+    def field_verdicts(
         self,
         set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
         *,
         settings: Settings | None = None,
-    ) -> dict[str, str]:
-        """Fields that cannot be judged by compiled checks, and why; see `RecordReader.referred_fields`."""
+    ) -> dict[str, FieldVerdict]:
+        """How each field of the source's model is judged, and why; see `RecordReader.field_verdicts`."""
         from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
 
         plan = make_plan(self, params=set or {}, settings=settings)
-        return plan.reader.referred_fields(plan.files())
+        return plan.reader.field_verdicts(plan.files())
 
     def preview(
         self,

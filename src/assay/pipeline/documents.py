@@ -40,9 +40,9 @@ class DocumentFinder:
         json_text = json_text_for(processor, self._model)
         return [self._parsed(raw, json_text) or self._searched(raw) for raw in raws]
 
-    def _parsed(self, raw: bytes, json_text: Callable[[bytes], bytes]) -> str | None:
+    def _parsed(self, raw: bytes, json_text: Callable[[bytes], bytes] | None) -> str | None:
         try:
-            record = orjson.loads(json_text(raw))
+            record = orjson.loads(raw if json_text is None else json_text(raw))
         except (AssayError, ValueError, RecursionError):
             return None
         if not isinstance(record, dict):

@@ -1,14 +1,18 @@
 """Reading: sources, compression, and processors that cut a stream into raw records."""
 
 from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
+from assay.reading.block import PAD, Block, Blocks, Ints, blocks_of, gathered
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
-from assay.reading.jsonl import Chunk, JsonlProcessor
+from assay.reading.jsonl import JsonlProcessor
 from assay.reading.raw import Limits, Problem, RawRecord
 from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
 from assay.reading.xml_path import XPath
 
 __all__ = [
-    "Chunk",
+    "PAD",
+    "Block",
+    "Blocks",
+    "Ints",
     "JsonlProcessor",
     "Limits",
     "ModelAware",
@@ -20,5 +24,7 @@ __all__ = [
     "SourceFile",
     "SourceLike",
     "XPath",
+    "blocks_of",
+    "gathered",
     "resolve",
 ]

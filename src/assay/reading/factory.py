@@ -32,8 +32,8 @@ class Processor(Protocol):
 class ModelAware(Protocol):
     """A processor that says itself which JSON text a model's verdict is given on."""
 
-    def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
-        """A function from a record's raw bytes to the JSON text that the model judges."""
+    def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes] | None:
+        """A function from a record's raw bytes to the JSON text that the model judges; None where they are that."""
         ...
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
+import numpy as np
 import orjson
 from pydantic import BaseModel
 
 from assay.errors import SourceError, ValidationError
+from assay.reading.block import PAD, Block
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import EXCERPT, Limits, RawRecord
 
 CHUNK: Final = 1024 * 1024
 _BLANK: Final = b" \t\r"
+_BLANKS: Final = np.frombuffer(_BLANK, np.uint8)
+_LF: Final = 10
+_CR: Final = 13
 _WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{", b"[\x00", b"\x00[")
 
 
@@ -45,26 +49,6 @@ def _refuse_document(head: bytes, name: str) -> None:
         raise SourceError(message, file=name, offset=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some whole lines of a file.
-
-    Attributes:
-        data: Their bytes, newlines included.
-        offset: How many bytes come before.
-        too_long: Length of the one line that this is, of which `data` has only the beginning; else None.
-    """
-
-    data: bytes
-    offset: int
-    too_long: int | None = None
-
-    @property
-    def newlines(self) -> int:
-        """How many lines end in it."""
-        return self.data.count(b"\n") if self.too_long is None else 1
-
-
 @ProcessorFactory.register("jsonl")
 class JsonlProcessor:
     """Records are the lines; a blank line is no record.
@@ -79,71 +63,77 @@ class JsonlProcessor:
         """Parse one record (strict RFC 8259)."""
         return decode_json(data)
 
-    def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
+    def json_for(self, model: type[BaseModel]) -> None:
         """The verdict is given on the record's own bytes."""
-        return bytes
 
     def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
         """Cut a stream into records, holding one chunk and one record at a time."""
-        record, line = 0, 0
-        for chunk in self.chunks(stream, CHUNK):
-            for raw in self.records(chunk, record, line):
-                yield raw
-                record = raw.record + 1
-            line += chunk.newlines
+        for block in self.blocks(stream, CHUNK):
+            yield from map(block.raw, range(len(block)))
 
-    def chunks(self, stream: BinaryIO, size: int) -> Iterator[Chunk]:
-        """Cut a stream into chunks of whole lines, of about `size` bytes each.
-
-        A line that is longer than a record may be is a chunk of its own, of which only the beginning is kept.
-        """
+    def blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
+        """Cut a stream into blocks of whole lines, of about `size` bytes each."""
         name = str(getattr(stream, "name", "<stream>"))
         limit = self._limits.max_record_bytes
-        offset = 0
-        rest = b""
+        offset, line, record = 0, 1, 0
+        rest: list[bytes] = []
+        kept = 0
         read = stream.read(size)
         refuse_other(read, name)
         _refuse_document(read, name)
         while read:
             end = read.rfind(b"\n") + 1
             if end:
-                data = b"".join((rest, memoryview(read)[:end]))
-                yield Chunk(data, offset)
-                offset += len(data)
-                rest = read[end:]
+                data = b"".join((*rest, memoryview(read)[:end], PAD))
+                block, lines = self._lines(data, offset, line, record)
+                yield block
+                record += len(block)
+                offset += len(data) - len(PAD)
+                line += lines
+                rest = [read[end:]] if end < len(read) else []
+                kept = len(read) - end
             else:
-                rest += read
+                rest.append(read)
+                kept += len(read)
             read = b""
-            if len(rest) > limit:
-                length, excerpt, read = self._skip(stream, rest)
-                yield Chunk(excerpt, offset, too_long=length)
-                offset, rest = offset + length + 1, b""
+            if kept > limit:
+                length, excerpt, read = self._skip(stream, rest, kept)
+                yield Block.of([RawRecord(excerpt, record, line, offset, self._limits.too_long(length))])
+                offset, line, record, rest, kept = offset + length + 1, line + 1, record + 1, [], 0
             read = read or stream.read(size)
-        if rest:
-            yield Chunk(rest, offset)
+        if kept:
+            yield self._lines(b"".join((*rest, PAD)), offset, line, record)[0]
 
-    def records(self, chunk: Chunk, record: int, line: int) -> Iterator[RawRecord]:
-        """The records of a chunk, before which there are so many records and lines."""
-        if chunk.too_long is not None:
-            yield RawRecord(chunk.data, record, line + 1, chunk.offset, self._limits.too_long(chunk.too_long))
-            return
-        offset = chunk.offset
-        for data in chunk.data.split(b"\n"):
-            line += 1
-            if data.strip(_BLANK):
-                yield self._record(data[:-1] if data[-1] == 13 else data, record, line, offset)
-                record += 1
-            offset += len(data) + 1
-
-    def _record(self, data: bytes, record: int, line: int, offset: int) -> RawRecord:
-        if len(data) > self._limits.max_record_bytes:
-            return RawRecord(data[:EXCERPT], record, line, offset, self._limits.too_long(len(data)))
-        return RawRecord(data, record, line, offset)
+    def _lines(self, data: bytes, offset: int, line: int, record: int) -> tuple[Block, int]:
+        """The lines of some bytes, which begin with these numbers, and how many of them end there."""
+        view = np.frombuffer(data, np.uint8, len(data) - len(PAD))
+        ends = np.flatnonzero(view == _LF)
+        newlines = len(ends)
+        if not newlines or ends[-1] != len(view) - 1:
+            ends = np.append(ends, len(view))
+        starts = np.empty_like(ends)
+        starts[0] = 0
+        starts[1:] = ends[:-1] + 1
+        lines = np.arange(line, line + len(ends))
+        if b"\r" in data:
+            ends = ends - ((ends > starts) & (view[ends - 1] == _CR))
+        some = (ends > starts) & ~np.isin(view[np.minimum(starts, len(view) - 1)], _BLANKS)
+        for row in np.flatnonzero(~some & (ends > starts)).tolist():
+            some[row] = bool(data[starts[row] : ends[row]].strip(_BLANK))
+        if not some.all():
+            starts, ends, lines = starts[some], ends[some], lines[some]
+        problems = {}
+        for row in np.flatnonzero(ends - starts > self._limits.max_record_bytes).tolist():
+            problems[row] = self._limits.too_long(int(ends[row] - starts[row]))
+            ends[row] = starts[row] + EXCERPT
+        return Block(
+            data, starts, ends, np.arange(record, record + len(starts)), starts + offset, lines, problems
+        ), newlines
 
     @staticmethod
-    def _skip(stream: BinaryIO, head: bytes) -> tuple[int, bytes, bytes]:
+    def _skip(stream: BinaryIO, head: list[bytes], length: int) -> tuple[int, bytes, bytes]:
         """Run to the end of an overlong line; gives its length, its beginning, and what follows it."""
-        length, excerpt = len(head), head[:EXCERPT]
+        excerpt = b"".join(head)[:EXCERPT]
         for read in iter(lambda: stream.read(CHUNK), b""):
             end = read.find(b"\n")
             excerpt += read[: EXCERPT - len(excerpt) if end < 0 else min(end, EXCERPT - len(excerpt))]

@@ -1,10 +1,10 @@
 """Records: from raw bytes to typed rows by a Pydantic model's verdict, with what is rejected kept."""
 
-from assay.records.batches import Batch, EmptySourceWarning, FileCount, Format, RecordReader
-from assay.records.chunks import TRACE
+from assay.records.batches import TRACE, Batch, EmptySourceWarning, FileCount, Format, RecordReader
 from assay.records.columns import Columns
 from assay.records.rejects import ERRORS, REJECTS, Reject, RejectsTo, Stage, rejects_frame, worded
 from assay.records.scan import Read, read, scan
+from assay.records.shape import FieldVerdict
 from assay.records.verdict import validate
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "Columns",
     "EmptySourceWarning",
+    "FieldVerdict",
     "FileCount",
     "Format",
     "Read",

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, SourceError
 from assay.reading import (
-    Chunk,
+    Block,
+    Ints,
     JsonlProcessor,
     Limits,
     Processor,
@@ -24,23 +25,25 @@ from assay.reading import (
     RawRecord,
     SourceFile,
     SourceLike,
+    blocks_of,
+    gathered,
     resolve,
 )
-from assay.records.chunks import TRACE
 from assay.records.columns import Columns, Datetimes
 from assay.records.compiled import CompiledJudge, Judged
 from assay.records.rejects import Reject, rejects_frame, worded
-from assay.records.shape import ShapeCompiler
-from assay.records.verdict import Judge, Rejection, json_text_for
+from assay.records.shape import FieldVerdict, ShapeCompiler
+from assay.records.verdict import Judge, json_text_for
 from assay.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
-#: Bytes of a chunk for the compiled verdict: enough that what is done once a chunk costs nothing.
-_CHUNK: Final = 8 * 1024 * 1024
+#: Place of each row, on request: name of the source, 0-based record, 1-based line, 0-based byte offset.
+TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line": pl.Int64(), "_offset": pl.Int64()})
 
-
-#: Chunks that are judged while one is handled.
+#: Bytes of a block: enough that what is done once a block costs nothing.
+_BLOCK: Final = 4 * 1024 * 1024
+#: Blocks that are judged while one is handled.
 _AHEAD: Final = 2
 
 
@@ -143,18 +146,19 @@ class RecordReader(Generic[M]):
         return self.columns.schema
 
     @cached_property
-    def _uncompiled(self) -> dict[str, str]:
+    def _verdicts(self) -> dict[str, FieldVerdict]:
         return self.compiler.explain()
 
-    def referred_fields(self, files: Iterable[SourceFile]) -> dict[str, str]:
-        """Field -> why every record goes to the reference for its sake; under the empty name for another reason.
-
-        Empty where the verdict is compiled: then only records of which it is not certain go there.
-        """
+    def field_verdicts(self, files: Iterable[SourceFile]) -> dict[str, FieldVerdict]:
+        """How each field is judged; where all records go to the reference for another reason, that under ""."""
         others = {self.format.format or file.format or "" for file in files} - {"jsonl"}
         if others:
-            return {"": f"{', '.join(sorted(others))} is judged by the reference"}
-        return self._uncompiled
+            return {"": FieldVerdict("record", f"{', '.join(sorted(others))} is judged by the reference")}
+        return self._verdicts
+
+    @cached_property
+    def _is_compiled(self) -> bool:
+        return self.settings.compiled and all(one.way != "record" for one in self._verdicts.values())
 
     def processor(self, file: SourceFile | None = None) -> Processor:
         """The processor for a file.
@@ -211,7 +215,12 @@ class RecordReader(Generic[M]):
 
     def raw_batches(self, count: FileCount, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
         """Judge raw records of one source that are at hand (kept rejects, for a replay)."""
-        yield from self._judged(count, raws, processor)
+        for block in gathered(raws, self._block_bytes):
+            yield self._completed(count, Judged.nothing(block, self.schema), self._judge(processor))
+
+    @property
+    def _block_bytes(self) -> int:
+        return min(self.settings.batch_bytes, _BLOCK)
 
     def raw_records(self, file: SourceFile) -> Iterator[RawRecord]:
         """Cut a file into raw records again, to find some of them by number."""
@@ -241,123 +250,90 @@ class RecordReader(Generic[M]):
                 warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
 
     def _judged_stream(self, count: FileCount, stream: Any, processor: Processor, limit: int | None) -> Iterator[Batch]:
-        if self.settings.compiled and isinstance(processor, JsonlProcessor) and not self._uncompiled:
-            return self._compiled(count, stream, processor, limit)
-        raws = _split(processor, stream, self.model)
-        return self._judged(count, raws if limit is None else islice(raws, limit), processor)
-
-    def _compiled(self, count: FileCount, stream: Any, processor: JsonlProcessor, limit: int | None) -> Iterator[Batch]:
-        """Chunk by chunk: what the compiled verdict is not certain of goes to the reference and back to its place."""
-        judge = CompiledJudge(self.compiler, self.settings.max_record_bytes)
-        line = 0
+        """Block by block: what no shape is certain of goes to the reference and back to its place."""
+        judge = self._judge(processor)
+        blocks = blocks_of(processor, stream, self._block_bytes)
+        compiled = self._is_compiled and isinstance(processor, JsonlProcessor)
         try:
-            for chunk, judged in _ahead(processor.chunks(stream, min(self.settings.batch_bytes, _CHUNK)), judge):
+            for judged in _ahead(blocks, CompiledJudge(self.compiler)) if compiled else self._unjudged(blocks):
                 left = None if limit is None else limit - count.read
-                if judged is None:
-                    raws = processor.records(chunk, count.read, line)
-                    yield from self._judged(count, raws if left is None else islice(raws, left), processor)
-                    line += chunk.newlines
-                else:
-                    wanted = judged if left is None else judged.head(judged.lines.lines_of(left))
-                    yield self._completed(count, wanted, line, processor)
-                    line += judged.lines.count
+                yield self._completed(count, judged if left is None else judged.first(left), judge)
                 if limit is not None and count.read >= limit:
                     return
         except SourceError as error:
-            raise self._placed(error, count) from None
+            if error.record is None:
+                raise SourceError(error.message, file=count.name, offset=error.offset, record=count.read) from None
+            raise
         if not count.read:
-            yield self._batch(count, [], [], [])
+            # A source without records gives one empty batch, so that it is counted.
+            yield self._completed(count, Judged.nothing(Block.of([]), self.schema), judge)
 
-    def _completed(self, count: FileCount, judged: Judged, line: int, processor: Processor) -> Batch:
-        """A chunk with the reference's verdict on what was left of it."""
-        lines, record = judged.lines, count.read
-        if judged.rows.len() == lines.count and not self.traced:
-            count.add(lines.count, lines.count, 0, 0)
-            return Batch(judged.frame, rejects_frame([]), lines.count, count)
-        frame = judged.frame.hstack(lines.trace(count.name, judged.rows, record=record, line=line))
-        certain = frame.height
-        raws = lines.raws(judged.rest.to_list(), record=record, line=line)
-        referred = next(self._judged(count, raws, processor, everything=True), None)
-        count.add(certain, certain, 0, 0)
-        if referred is None:
-            return Batch(frame, rejects_frame([]), certain, count)
-        if referred.frame.height:
-            frame = pl.concat([frame, referred.frame]).sort("_record")
-        return Batch(frame, referred.rejects, certain + referred.read, count)
+    def _unjudged(self, blocks: Iterable[Block]) -> Iterator[Judged]:
+        return (Judged.nothing(block, self.schema) for block in blocks)
 
-    @staticmethod
-    def _placed(error: SourceError, count: FileCount) -> SourceError:
-        """The error of a file that cannot be read on, with how far it was."""
-        if error.record is None:
-            return SourceError(error.message, file=count.name, offset=error.offset, record=count.read)
-        return error
-
-    def _judged(
-        self, count: FileCount, raws: Iterator[RawRecord], processor: Processor, *, everything: bool = False
-    ) -> Iterator[Batch]:
-        """By the reference; `everything` in one batch."""
-        settings = self.settings
-        judge = Judge(
+    def _judge(self, processor: Processor) -> Judge:
+        return Judge(
             self.model,
             json_text_for(processor, self.model),
-            max_errors=settings.max_record_errors,
-            max_input=settings.max_error_input,
+            max_errors=self.settings.max_record_errors,
+            max_input=self.settings.max_error_input,
         )
-        accepted: list[RawRecord] = []
-        instances: list[BaseModel] = []
-        rejects: list[Reject] = []
-        size = 0
-        failure: SourceError | None = None
-        while True:
-            try:
-                raw = next(raws, None)
-            except SourceError as error:
-                # What was read before the damage is judged and counted before the error goes up.
-                failure, raw = error, None
-            if raw is not None:
-                verdict = judge.judge(raw)
-                if isinstance(verdict, Rejection):
-                    rejects.append(Reject(count.name, raw, verdict.stage, verdict.errors))
-                else:
-                    accepted.append(raw)
-                    instances.append(verdict)
-                size += len(raw.data)
-            read = len(accepted) + len(rejects)
-            full = not everything and (read >= settings.batch_records or size >= settings.batch_bytes)
-            # A source without records gives one empty batch, so that it is counted.
-            if full or (raw is None and (read or not (count.read or everything))):
-                yield self._batch(count, accepted, instances, rejects)
-                accepted, instances, rejects, size = [], [], [], 0
-            if failure is not None:
-                raise self._placed(failure, count)
-            if raw is None:
-                return
 
-    def _batch(
-        self, count: FileCount, accepted: list[RawRecord], instances: list[BaseModel], rejects: list[Reject]
-    ) -> Batch:
-        read = len(accepted) + len(rejects)
+    def _completed(self, count: FileCount, judged: Judged, judge: Judge) -> Batch:
+        """A block with the reference's verdict on what was left of it."""
+        block, frame, rows = judged.block, judged.frame, judged.rows
+        rest = judged.rest
+        rejects: list[Reject] = []
+        if len(rest):
+            frames = [frame]
+            order = [rows]
+            for begin in range(0, len(rest), self.settings.batch_records):
+                part = rest[begin : begin + self.settings.batch_records]
+                accepted, made = self._referred(count, block, part, judge, rejects)
+                frames.append(made)
+                order.append(accepted)
+            rows = np.concatenate(order)
+            frame = pl.concat(frames)
+            if len(rows) > len(judged.rows) > 0:
+                places = np.argsort(rows)
+                frame, rows = frame[places], rows[places]
+        if self.traced or rejects:
+            frame = frame.hstack(self._trace(count, block, rows))
+        count.add(len(block), len(rows), len(rejects), len(rest))
+        return Batch(frame, rejects_frame(rejects), len(block), count)
+
+    def _referred(
+        self, count: FileCount, block: Block, rows: Ints, judge: Judge, rejects: list[Reject]
+    ) -> tuple[Ints, pl.DataFrame]:
+        """Those of some records that the reference accepts, and their columns; the others go to the rejects."""
+        accepted, instances, rejections = judge.judge(block, rows)
+        found = [Reject(count.name, block.raw(row), one.stage, one.errors) for row, one in rejections.items()]
         frame, misfits = self.columns.frame(instances)
         for index, fields in misfits.items():
             errors = [
                 worded(m.loc, "unrepresentable", m.msg, m.value, max_input=self.settings.max_error_input)
                 for m in fields
             ]
-            rejects.append(Reject(count.name, accepted[index], "represent", errors))
+            row = accepted[index]
+            found.append(Reject(count.name, block.raw(row), "represent", errors))
         if misfits:
-            accepted = [raw for index, raw in enumerate(accepted) if index not in misfits]
-            rejects.sort(key=lambda reject: reject.raw.record)
-        trace = pl.DataFrame(
+            accepted = [row for index, row in enumerate(accepted) if index not in misfits]
+            found.sort(key=lambda reject: reject.raw.record)
+        rejects.extend(found)
+        return np.array(accepted, np.int64), frame
+
+    @staticmethod
+    def _trace(count: FileCount, block: Block, rows: Ints) -> pl.DataFrame:
+        every = len(rows) == len(block)
+        return pl.DataFrame(
             {
-                "_source": pl.Series([count.name], dtype=pl.String).new_from_index(0, len(accepted)),
-                "_record": [raw.record for raw in accepted],
-                "_line": [raw.line for raw in accepted],
-                "_offset": [raw.offset for raw in accepted],
+                "_source": pl.Series([count.name], dtype=pl.String).new_from_index(0, len(rows)),
+                "_record": block.records if every else block.records[rows],
+                "_line": block.lines if every else block.lines[rows],
+                "_offset": block.offsets if every else block.offsets[rows],
             },
             schema=TRACE,
         )
-        count.add(read, len(accepted), len(rejects), read)
-        return Batch(frame.hstack(trace), rejects_frame(rejects), read, count)
 
 
 def _split(processor: Processor, stream: Any, model: type[BaseModel]) -> Iterator[RawRecord]:
@@ -366,21 +342,19 @@ def _split(processor: Processor, stream: Any, model: type[BaseModel]) -> Iterato
     return iter(processor.split(stream))
 
 
-def _ahead(chunks: Iterator[Chunk], judge: CompiledJudge) -> Iterator[tuple[Chunk, Judged | None]]:
-    """Chunks and what is certain of them, in order; while one is handled, the next ones are read and judged."""
-    pending: deque[tuple[Chunk, Future[Judged | None]]] = deque()
+def _ahead(blocks: Iterator[Block], judge: CompiledJudge) -> Iterator[Judged]:
+    """Blocks and what is certain of them, in order; while one is handled, the next ones are read and judged."""
+    pending: deque[Future[Judged]] = deque()
     pool = ThreadPoolExecutor(_AHEAD, "assay-judge")
 
-    def next_one() -> tuple[Chunk, Judged | None]:
-        chunk, future = pending.popleft()
-        judged = future.result()
-        if judged is not None:
-            judge.note(judged)
-        return chunk, judged
+    def next_one() -> Judged:
+        judged = pending.popleft().result()
+        judge.note(judged)
+        return judged
 
     try:
-        for chunk in chunks:
-            pending.append((chunk, pool.submit(judge.verdict_for(chunk).judge, chunk)))
+        for block in blocks:
+            pending.append(pool.submit(judge.verdict_for(block).judge, block))
             if len(pending) > _AHEAD:
                 yield next_one()
         while pending:

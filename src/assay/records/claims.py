@@ -1,15 +1,14 @@
-"""Claims: for one value, a text pattern, a decode, a conversion and a check that together leave Pydantic no choice.
+"""Claims: for the text of one value, a pattern, a conversion and a check that together leave Pydantic no choice.
 
-Where the JSON text of a value matches the pattern, the conversion gives a value, and the check is true of it, Pydantic
-accepts it, with this value. Nothing is claimed of other values: they go to the
-reference. Each claim is modest on purpose; tests hold it against Pydantic.
+Where the text matches the pattern, the conversion gives a value, and the check is true of it, Pydantic accepts it, with
+this value. Nothing is claimed of other values: they go to the reference. Each claim is modest on purpose; tests hold it
+against Pydantic.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
@@ -17,24 +16,21 @@ from typing import Any, Final
 
 import polars as pl
 
-from assay.records.observe import Observed
-
 Node = Mapping[str, Any]
 
-#: A string without escapes.
-TEXT: Final = r'"[^"\\\x00-\x1f]*"'
-_PAIR: Final = r"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_UNIT: Final = rf"\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{{3}}|[dD][0-7][0-9a-fA-F]{{2}}|{_PAIR})"
-#: Any string but one with a lone surrogate, which Polars decodes to a wrong character and Pydantic refuses.
-ESCAPED: Final = rf'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|{_UNIT})*"'
+#: Any text: what JSON allows between quotation marks is proven elsewhere.
+ANY_TEXT: Final = ""
 #: As many digits as every double holds exactly.
 _DOUBLE_DIGITS: Final = 15
 _DATE: Final = r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 _ZONE: Final = r"(?:Z|[+-][01][0-9]:[0-5][0-9])"
 _UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-#: A Literal or Enum of more values is looked up, not spelt out in the pattern.
+#: A choice among more numbers than these is not spelt out in a pattern.
 _SPELT: Final = 40
+#: The texts that Pydantic takes for true and for false, in any case.
+_TRUE: Final = ("1", "t", "y", "yes", "on", "true")
+_FALSE: Final = ("0", "f", "n", "no", "off", "false")
 _EXACT: Final = Context(prec=100)
 
 Convert = Callable[[pl.Expr], pl.Expr]
@@ -50,23 +46,21 @@ class Claim:
     """What is claimed of one value that is not null.
 
     Attributes:
-        pattern: Regular expression of its JSON text.
-        decode: The type in which Polars decodes it.
-        convert: From what is decoded to the column's value; None where it is the value. Null where it cannot.
-        check: What must hold of what is decoded and of the value besides; None where the pattern says all.
-        typed: The type as which a CSV reader reads the text between the quotation marks, giving the value (or null
-            where it is none); None where it must be converted.
+        bare: Regular expression of its text where it is a number, true or false; None where nothing is claimed then.
+        quoted: Regular expression of its text where it is a string, without the quotation marks and with no escapes
+            left, or text of XML or CSV; None where nothing is claimed then, `ANY_TEXT` where it may be any.
+        convert: From the text to the column's value; None where it is the value. Null where it cannot.
+        check: What must hold of the text and of the value besides; None where the pattern says all.
     """
 
-    pattern: str
-    decode: pl.DataType
+    bare: str | None
+    quoted: str | None
     convert: Convert | None = None
     check: Check | None = None
-    typed: pl.DataType | None = None
 
-    def value(self, decoded: pl.Expr) -> pl.Expr:
+    def value(self, text: pl.Expr) -> pl.Expr:
         """The column's value."""
-        return decoded if self.convert is None else self.convert(decoded)
+        return text if self.convert is None else self.convert(text)
 
 
 @dataclass(frozen=True)
@@ -75,40 +69,16 @@ class Site:
 
     Attributes:
         config: The `ConfigDict` of its model, as the core schema has it.
-        seen: What values look like there.
         dtype: The type of the column, or of its part.
     """
 
     config: Mapping[str, Any]
-    seen: Observed
     dtype: pl.DataType
-
-
-def numeric(seen: Observed, bare: str | None, quoted: str | None, typed: pl.DataType | None) -> tuple[str, pl.DataType]:
-    """The pattern and decode of a number that may come as a number or as text, as seen."""
-    ways = []
-    if "number" in seen.kinds and bare is not None:
-        ways.append(bare)
-    if "text" in seen.kinds and quoted is not None:
-        ways.append(f'"{quoted}"')
-    if not ways:
-        raise NotCompiled("no number was seen")
-    only_bare = len(ways) == 1 and ways[0] == bare
-    decode = typed if only_bare and typed is not None else pl.String()
-    return _any_of(ways), decode
 
 
 def int_claim(node: Node, site: Site) -> Claim:
     """Whole numbers of at most 15 digits."""
     digits = _DOUBLE_DIGITS
-    strict = _is_strict(node, site)
-    pattern, decode = numeric(
-        site.seen,
-        rf"(?:0|-?[1-9][0-9]{{0,{digits - 1}}})",
-        None if strict else rf"-?[0-9]{{1,{digits}}}",
-        pl.Int64(),
-    )
-    convert: Convert | None = None if decode == pl.Int64() else (lambda e: e.cast(pl.Int64, strict=False))
     bounds = [(op, _whole(op, node[op])) for op in _BOUNDS if op in node]
     multiple = node.get("multiple_of")
     if multiple is not None and (type(multiple) is not int or multiple <= 0):
@@ -118,25 +88,30 @@ def int_claim(node: Node, site: Site) -> Claim:
         holds = _all(_COMPARE[op](value, pl.lit(bound, dtype=pl.Int64)) for op, bound in bounds)
         return holds & (value % multiple == 0) if multiple is not None else holds
 
-    return Claim(pattern, decode, convert, check if bounds or multiple is not None else None)
+    return Claim(
+        rf"^(?:0|-?[1-9][0-9]{{0,{digits - 1}}})$",
+        None if _is_strict(node, site) else rf"^-?[0-9]{{1,{digits}}}$",
+        lambda text: text.cast(pl.Int64, strict=False),
+        check if bounds or multiple is not None else None,
+    )
 
 
 def float_claim(node: Node, site: Site) -> Claim:
     """Finite numbers without exponent, of at most 15 digits before the point."""
     if "multiple_of" in node:
         raise NotCompiled("multiple_of of a float")
-    strict = _is_strict(node, site)
-    # -0 is 0.0 for Pydantic, and -0.0 is -0.0.
-    bare = r"(?:0|-?[1-9][0-9]{0,14}|-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,17})"
-    quoted = None if strict else r"-?[0-9]{1,15}\.[0-9]{1,17}"
-    pattern, decode = numeric(site.seen, bare, quoted, pl.Float64())
-    convert: Convert | None = None if decode == pl.Float64() else (lambda e: e.cast(pl.Float64, strict=False))
     bounds = [(op, float(node[op])) for op in _BOUNDS if op in node]
 
     def check(_: pl.Expr, value: pl.Expr) -> pl.Expr:
         return _all([value.is_finite(), *(_COMPARE[op](value, pl.lit(bound)) for op, bound in bounds)])
 
-    return Claim(pattern, decode, convert, check)
+    return Claim(
+        # -0 is 0.0 for Pydantic, and -0.0 is -0.0.
+        r"^(?:0|-?[1-9][0-9]{0,14}|-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,17})$",
+        None if _is_strict(node, site) else r"^-?[0-9]{1,15}\.[0-9]{1,17}$",
+        lambda text: text.cast(pl.Float64, strict=False),
+        check,
+    )
 
 
 def decimal_claim(node: Node, site: Site) -> Claim:
@@ -157,24 +132,26 @@ def decimal_claim(node: Node, site: Site) -> Claim:
     bare_whole = min(whole, _DOUBLE_DIGITS - scale)
     bare = None
     if bare_whole >= 1:
-        bare = rf"-?(?:0|[1-9][0-9]{{0,{bare_whole - 1}}})" + _fraction(scale)
+        bare = rf"^-?(?:0|[1-9][0-9]{{0,{bare_whole - 1}}})" + _fraction(scale) + "$"
     elif whole == 0 and 0 < scale <= _DOUBLE_DIGITS:
-        bare = rf"-?0\.[0-9]{{1,{scale}}}"
+        # Zero needs a whole digit, of which there is none here.
+        ways = [rf"0{{{zeros}}}[1-9][0-9]{{0,{scale - zeros - 1}}}" for zeros in range(scale)]
+        bare = rf"^-?0\.(?:{'|'.join(ways)})$"
     if whole >= 1:
-        quoted: str | None = rf"-?[0-9]{{1,{whole}}}" + _fraction(scale)
+        quoted: str | None = rf"^-?[0-9]{{1,{whole}}}" + _fraction(scale) + "$"
     else:
-        quoted = rf"-?0?\.[0-9]{{1,{scale}}}" if scale else None
-    pattern, decode = numeric(site.seen, bare, quoted, None)
-
-    def convert(decoded: pl.Expr) -> pl.Expr:
-        return decoded.cast(dtype, strict=False)
-
-    return Claim(pattern, decode, convert, _within(bounds), dtype)
+        quoted = rf"^-?0?\.[0-9]{{1,{scale}}}$" if scale else None
+    return Claim(bare, quoted, lambda text: text.cast(dtype, strict=False), _within(bounds))
 
 
 def bool_claim(node: Node, site: Site) -> Claim:
-    """True and false themselves."""
-    return Claim("(?:true|false)", pl.Boolean())
+    """True and false themselves; of texts the words that Pydantic takes for them."""
+
+    def convert(text: pl.Expr) -> pl.Expr:
+        word = text.str.to_lowercase()
+        return pl.when(word.is_in(_TRUE)).then(statement=True).when(word.is_in(_FALSE)).then(statement=False)
+
+    return Claim("^(?:true|false)$", None if _is_strict(node, site) else ANY_TEXT, convert)
 
 
 def str_claim(node: Node, site: Site) -> Claim:
@@ -214,7 +191,7 @@ def str_claim(node: Node, site: Site) -> Claim:
         return _all(checks)
 
     checked = bool(shortest) or longest is not None or pattern is not None
-    return Claim(ESCAPED, pl.String(), convert if strip or lower or upper else None, check if checked else None)
+    return Claim(None, ANY_TEXT, convert if strip or lower or upper else None, check if checked else None)
 
 
 def choice_claim(values: Sequence[Any], site: Site) -> Claim:
@@ -225,19 +202,12 @@ def choice_claim(values: Sequence[Any], site: Site) -> Claim:
         spelt = [str(v) for v in values if abs(v) < 10**_DOUBLE_DIGITS]
         if len(spelt) > _SPELT or not spelt:
             raise NotCompiled("a choice among many numbers")
-        return Claim(_any_of([re.escape(one) for one in spelt]), pl.Int64())
+        return Claim(f"^(?:{'|'.join(spelt)})$", None, lambda text: text.cast(pl.Int64, strict=False))
     texts = [v.value if isinstance(v, enum.Enum) else v for v in values]
     if not texts or not all(isinstance(t, str) for t in texts) or not isinstance(site.dtype, pl.Enum):
         raise NotCompiled("a choice among values of several types")
     dtype = site.dtype
-    plain = [t for t in texts if not re.search(r'["\\\x00-\x1f]', t)]
-
-    def convert(text: pl.Expr) -> pl.Expr:
-        return text.cast(dtype, strict=False)
-
-    if plain and len(plain) <= _SPELT:
-        return Claim(f'"{_any_of([escaped(t) for t in plain])}"', pl.String(), convert)
-    return Claim(ESCAPED, pl.String(), convert)
+    return Claim(None, ANY_TEXT, lambda text: text.cast(dtype, strict=False))
 
 
 def date_claim(node: Node, site: Site) -> Claim:
@@ -248,8 +218,7 @@ def date_claim(node: Node, site: Site) -> Claim:
     def convert(text: pl.Expr) -> pl.Expr:
         return text.str.to_date("%Y-%m-%d", strict=False)
 
-    pattern = f'"[1-9][0-9]{{3}}{_DATE}"'
-    return Claim(pattern, pl.String(), convert, _within([(op, pl.lit(b)) for op, b in bounds]), pl.Date())
+    return Claim(None, f"^[1-9][0-9]{{3}}{_DATE}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]))
 
 
 def datetime_claim(node: Node, site: Site) -> Claim:
@@ -267,7 +236,7 @@ def datetime_claim(node: Node, site: Site) -> Claim:
     if any((bound.tzinfo is not None) != aware for _, bound in bounds):
         raise NotCompiled("bounds that mix zones and none")
     # Years far from those in which an offset leads out of what a datetime holds.
-    pattern = f'"[12][0-9]{{3}}{_DATE}T{_CLOCK}{_ZONE if aware else ""}"'
+    pattern = f"^[12][0-9]{{3}}{_DATE}T{_CLOCK}{_ZONE if aware else ''}$"
 
     def convert(text: pl.Expr) -> pl.Expr:
         if aware:
@@ -279,7 +248,7 @@ def datetime_claim(node: Node, site: Site) -> Claim:
             return pl.lit(bound.astimezone(dt.UTC), dtype=pl.Datetime("us", "UTC"))
         return pl.lit(bound, dtype=pl.Datetime("us"))
 
-    return Claim(pattern, pl.String(), convert, _within([(op, literal(b)) for op, b in bounds]))
+    return Claim(None, pattern, convert, _within([(op, literal(b)) for op, b in bounds]))
 
 
 def time_claim(node: Node, site: Site) -> Claim:
@@ -293,14 +262,14 @@ def time_claim(node: Node, site: Site) -> Claim:
     def convert(text: pl.Expr) -> pl.Expr:
         return text.str.to_time("%H:%M:%S%.f", strict=False)
 
-    return Claim(f'"{_CLOCK}"', pl.String(), convert, _within([(op, pl.lit(b)) for op, b in bounds]))
+    return Claim(None, f"^{_CLOCK}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]))
 
 
 def uuid_claim(node: Node, site: Site) -> Claim:
     """The form with hyphens."""
     if node.get("version") is not None:
         raise NotCompiled("a version of UUID")
-    return Claim(f'"{_UUID}"', pl.String(), lambda text: text.str.to_lowercase())
+    return Claim(None, f"^{_UUID}$", lambda text: text.str.to_lowercase())
 
 
 _BOUNDS: Final = ("gt", "ge", "lt", "le")
@@ -324,15 +293,6 @@ def _all(checks: Any) -> pl.Expr:
     for check in checks:
         made = check if made is None else made & check
     return pl.lit(value=True) if made is None else made
-
-
-def _any_of(ways: Sequence[str]) -> str:
-    return ways[0] if len(ways) == 1 else f"(?:{'|'.join(ways)})"
-
-
-def escaped(text: str) -> str:
-    """A text for Rust's regular expressions."""
-    return re.sub(r"([\\.+*?()|\[\]{}^$#&\-~])", r"\\\1", text)
 
 
 def _fraction(scale: int) -> str:

@@ -96,10 +96,14 @@ class Columns:
             raise ConfigurationError(f"decimals is (digits, places), at most (38, 38), not {decimals!r}")
         if not model.__pydantic_complete__:
             model.model_rebuild()
-        compiler = _Compiler(decimals, datetimes)
+        compiler = self._compiler = _Compiler(decimals, datetimes)
         self.by_name = compiler.model_columns(model.__pydantic_core_schema__, model.__name__)
         if not self.by_name:
             raise ConfigurationError("has no fields, so there is no column", where=model.__name__)
+
+    def column_of(self, node: Node, where: str) -> Column:
+        """The column of a part of the model's core schema."""
+        return self._compiler.column(node, where)
 
     @property
     def schema(self) -> pl.Schema:

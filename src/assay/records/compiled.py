@@ -2,95 +2,98 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from assay.reading import Chunk
-from assay.records.chunks import Lines
+from assay.reading import Block, Ints
+from assay.records.assemble import Assembly
 from assay.records.claims import NotCompiled
+from assay.records.cursor import Bools, Cursor, Text
+from assay.records.found import Level
 from assay.records.observe import Observed
-from assay.records.shape import CERTAIN, Shape, ShapeCompiler
+from assay.records.shape import Shape, ShapeCompiler
 
 #: Records that are looked at to learn what they look like.
 _SAMPLE = 100
 #: How often a file may be looked at again, since its records have come to look otherwise.
 _LOOKS = 8
+#: Looks that are kept: producers of one feed may differ in the order of their keys.
+_KEPT = 4
 #: A share of records that no shape fits, in percent, from which it is worth to look again.
 _STRANGE_PERCENT = 5
-#: A share of records that can be cut, in percent, below which it is quicker to parse all of them.
-_CUT_PERCENT = 50
+_QUOTE = 34
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A chunk, as far as a shape is certain of it.
+    """A block, as far as the shapes are certain of it.
 
     Attributes:
-        lines: The chunk's lines.
+        block: The block.
         frame: The columns of the records that are accepted for certain.
-        rows: Which lines they are, in order.
-        cut: How many lines could be cut; None where it was not tried.
+        rows: Which of its records they are, in order.
     """
 
-    lines: Lines
+    block: Block
     frame: pl.DataFrame
-    rows: pl.Series
-    cut: int | None
+    rows: Ints
+
+    @classmethod
+    def nothing(cls, block: Block, schema: pl.Schema) -> Judged:
+        """A block of which nothing is certain."""
+        return cls(block, pl.DataFrame(schema=schema), np.zeros(0, np.int64))
 
     @property
-    def rest(self) -> pl.Series:
-        """The lines of which nothing is certain."""
-        every = pl.int_range(self.lines.count, dtype=pl.UInt32, eager=True)
-        if self.rows.len() == self.lines.count:
-            return every.clear()
-        return every.filter(~every.is_in(self.rows.implode()))
+    def rest(self) -> Ints:
+        """The records of which nothing is certain."""
+        certain = np.zeros(len(self.block), np.bool_)
+        certain[self.rows] = True
+        return np.flatnonzero(~certain)
 
-    def head(self, lines: int) -> Judged:
-        """The same of the first lines only."""
-        kept = self.rows < lines
-        return Judged(self.lines.head(lines), self.frame.filter(kept), self.rows.filter(kept), None)
+    def first(self, records: int) -> Judged:
+        """The same of the first records only."""
+        kept = int(np.searchsorted(self.rows, records))
+        return Judged(self.block.first(records), self.frame.head(kept), self.rows[:kept])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a chunk is judged; any thread may call it.
+    """How a block is judged; any thread may call it.
 
     Attributes:
         schema: The model's columns.
-        shape: What records look like; None where nothing is known of it.
-        cuts: Whether records are cut where they can be.
-        longest: Bytes that a record may have.
+        shapes: What records look like, the usual look first.
     """
 
     schema: pl.Schema
-    shape: Shape | None
-    cuts: bool
-    longest: int
+    shapes: tuple[Shape, ...]
 
-    def judge(self, chunk: Chunk) -> Judged | None:
-        """Judge a chunk; None where its lines cannot be cut but by the exact splitter."""
-        shape = self.shape
-        cut = shape.cut if shape is not None and self.cuts else None
-        pattern = cut.pattern if cut is not None else None if shape is None else shape.pattern
-        lines = Lines.cut(chunk, pattern, self.longest)
-        if lines is None:
-            return None
-        if shape is None:
-            return Judged(lines, pl.DataFrame(schema=self.schema), pl.Series([], dtype=pl.UInt32), None)
-        rows = lines.fits.arg_true()
-        data = lines.of(rows)
-        if cut is None:
-            return Judged(lines, *_certain(shape.scan(data), rows), None)
-        frame, certain = _certain(cut.scan(data), rows)
-        if rows.len() < lines.count:
-            others = lines.search((~lines.fits).arg_true(), shape.pattern)
-            parsed, more = _certain(shape.scan(lines.of(others)), others)
-            certain = pl.concat([certain, more])
-            order = certain.arg_sort()
-            frame, certain = pl.concat([frame, parsed])[order], certain.gather(order)
-        return Judged(lines, frame, certain, rows.len())
+    def judge(self, block: Block) -> Judged:
+        """Judge a block."""
+        frames, certain = [], []
+        if self.shapes and len(block):
+            text = Text(block, _QUOTE, escapes=True)
+            sound = _is_sound(block)
+            rows = np.flatnonzero(sound)
+            for shape in self.shapes:
+                frame, accepted = _accepted(shape, text, rows)
+                if len(accepted):
+                    frames.append(frame)
+                    certain.append(accepted)
+                    rows = np.setdiff1d(rows, accepted, assume_unique=True)
+                if not len(rows):
+                    break
+        if not frames:
+            return Judged.nothing(block, self.schema)
+        if len(frames) == 1:
+            return Judged(block, frames[0], certain[0])
+        every = np.concatenate(certain)
+        order = np.argsort(every, kind="stable")
+        return Judged(block, pl.concat(frames)[order], every[order])
 
 
 class CompiledJudge:
@@ -98,60 +101,117 @@ class CompiledJudge:
 
     Args:
         compiler: Makes shapes for the model.
-        longest: Bytes that a record may have.
     """
 
-    def __init__(self, compiler: ShapeCompiler, longest: int) -> None:
+    def __init__(self, compiler: ShapeCompiler) -> None:
         self._compiler = compiler
-        self._seen = Observed()
         self._looks = 0
-        self._verdict = Verdict(compiler.schema, None, cuts=True, longest=longest)
+        self._verdict = Verdict(compiler.schema, ())
 
-    def verdict_for(self, chunk: Chunk) -> Verdict:
-        """How to judge a chunk, by what was learnt of the chunks before; of a first one, by its beginning."""
+    def verdict_for(self, block: Block) -> Verdict:
+        """How to judge a block, by what was learnt of the blocks before; of a first one, by its beginning."""
         if not self._looks:
-            head = chunk.data[: 1 << 20].split(b"\n", _SAMPLE)[:_SAMPLE]
-            self._learn(line.decode(errors="replace") for line in head)
+            self._learn(block, range(min(len(block), _SAMPLE)))
         return self._verdict
 
     def note(self, judged: Judged) -> None:
-        """See how far a shape went with a chunk."""
-        count = judged.lines.count
-        if judged.cut is not None and judged.cut * 100 < _CUT_PERCENT * count:
-            self._verdict = replace(self._verdict, cuts=False)
-        strange = count - judged.rows.len()
-        if strange * 100 > _STRANGE_PERCENT * count and self._looks < _LOOKS:
-            self._learn(judged.lines.texts.gather(judged.rest.head(_SAMPLE)))
+        """See how far the shapes went with a block."""
+        strange = len(judged.block) - len(judged.rows)
+        if strange * 100 > _STRANGE_PERCENT * len(judged.block) and self._looks < _LOOKS:
+            self._learn(judged.block, judged.rest[:_SAMPLE].tolist())
 
-    def _learn(self, sample: Iterable[str]) -> None:
+    def _learn(self, block: Block, rows: Iterable[int]) -> None:
+        """Look at some records: for each look that is common among them, a shape of its own."""
         self._looks += 1
-        records = pl.Series(list(sample), dtype=pl.String)
-        self._seen = _observed(records, self._seen)
-        shape = self._shape()
-        if shape is None or int(records.str.contains(shape.pattern).sum()) * 2 < records.len():
-            # Records of two looks that do not go together, such as another order of keys: the newer one counts.
-            self._seen = _observed(records, Observed())
-            shape = self._shape() or shape
-        if shape is not None:
-            self._verdict = replace(self._verdict, shape=shape, cuts=True)
+        sample = [block.data[block.starts[row] : block.ends[row]] for row in rows if row not in block.problems]
+        shapes = list(self._verdict.shapes)
+        while sample and len(shapes) < _KEPT:
+            made, sample = self._shape_of(sample)
+            if made is None:
+                break
+            shapes.append(made)
+        self._verdict = Verdict(self._compiler.schema, tuple(shapes))
 
-    def _shape(self) -> Shape | None:
+    def _shape_of(self, sample: list[bytes]) -> tuple[Shape | None, list[bytes]]:
+        """A shape for records, and those that it does not fit."""
+        part = sample
+        while part:
+            seen = Observed()
+            for data in part:
+                seen.note_json(data)
+            shape = self._compiled(seen)
+            if shape is not None and len(_strangers(shape, part)) * 2 <= len(part):
+                rest = _strangers(shape, sample)
+                return shape, rest if len(rest) * 100 > _STRANGE_PERCENT * len(sample) else []
+            # Records of several looks that do not go together, such as another order of keys.
+            part = part[: len(part) // 2]
+        return None, []
+
+    def _compiled(self, seen: Observed) -> Shape | None:
         try:
-            return self._compiler.shape(self._seen)
+            return self._compiler.json(seen)
         except NotCompiled:
             return None
 
 
-def _observed(records: pl.Series, seen: Observed) -> Observed:
-    for record in records:
-        seen.note_json(record)
-    return seen
+def _strangers(shape: Shape, sample: list[bytes]) -> list[bytes]:
+    """Those of some records that do not fit a shape."""
+    block = Block.together(sample)
+    text = Text(block, _QUOTE, escapes=True)
+    _, fits = _walk(shape, text, np.arange(len(sample)))
+    return [data for data, fit in zip(sample, fits.tolist(), strict=True) if not fit]
 
 
-def _certain(scanned: pl.LazyFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
-    """The records that are accepted for certain, of those that match."""
-    made = scanned.collect(engine="streaming")
-    if made.height != rows.len():
-        raise AssertionError(f"{rows.len()} records were decoded as {made.height}")
-    certain = made.drop_in_place(CERTAIN).fill_null(value=False)
-    return (made, rows) if certain.all() else (made.filter(certain), rows.filter(certain))
+def _walk(shape: Shape, text: Text, rows: Ints) -> tuple[Level, Bools]:
+    """Walk through some records of a block: what was found, and in which of them all was as it should be."""
+    cursor = Cursor.at_starts(text, text.block.starts[rows])
+    level = Level(len(rows))
+    shape.layout.walk(cursor, None, level)
+    return level, cursor.ok & (cursor.at == text.block.ends[rows])
+
+
+def _accepted(shape: Shape, text: Text, rows: Ints) -> tuple[pl.DataFrame, Ints]:
+    """The columns of those of some records that a shape is certain of, and which these are."""
+    if not shape.spaced:
+        block = text.block
+        clean = text.without_control(block.starts[rows], block.ends[rows])
+        if not clean.all():
+            rows = rows[clean]
+    level, fits = _walk(shape, text, rows)
+    if not fits.all():
+        level, rows = level.keep(fits), rows[fits]
+    columns, certain = Assembly(text, spaced=shape.spaced).columns(shape.values, level, shape.ignored)
+    frame = pl.DataFrame(list(columns.values()))
+    if not certain.all():
+        frame, rows = frame.filter(certain), rows[certain]
+    return frame, rows
+
+
+def _is_sound(block: Block) -> Bools:
+    """Which records can be read at all and are UTF-8."""
+    sound = np.ones(len(block), np.bool_)
+    if block.problems:
+        sound[[row for row in block.problems if row < len(block)]] = False
+    for row in _undecodable(block):
+        sound[row] = False
+    return sound
+
+
+def _undecodable(block: Block) -> Iterable[int]:
+    data = block.data
+    if data.isascii():
+        return
+    view = memoryview(data)
+    place = 0
+    while place < len(data):
+        try:
+            codecs.utf_8_decode(view[place:], "strict", True)
+        except UnicodeDecodeError as error:
+            row = int(np.searchsorted(block.starts, place + error.start, "right")) - 1
+            if row >= 0:
+                yield row
+            # What follows the record begins anew.
+            behind = place + error.start + 1
+            place = max(behind, int(block.ends[row])) if row >= 0 else behind
+        else:
+            return

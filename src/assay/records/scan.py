@@ -11,8 +11,7 @@ from polars.io.plugins import register_io_source
 from pydantic import BaseModel
 
 from assay.reading import SourceLike
-from assay.records.batches import Format, RecordReader
-from assay.records.chunks import TRACE
+from assay.records.batches import TRACE, Format, RecordReader
 from assay.records.columns import Datetimes
 from assay.records.rejects import REJECTS, RejectsTo, RejectWriter
 from assay.settings import Settings

@@ -14,15 +14,15 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
 from assay.errors import ValidationError
-from assay.reading import ModelAware, Processor, RawRecord
+from assay.reading import Block, Ints, ModelAware, Processor
 from assay.records.rejects import Stage, worded
 from assay.result import Err, Ok
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def json_text_for(processor: Processor, model: type[BaseModel]) -> Callable[[bytes], bytes]:
-    """How the raw bytes of a record become the JSON text that the model judges.
+def json_text_for(processor: Processor, model: type[BaseModel]) -> Callable[[bytes], bytes] | None:
+    """How the raw bytes of a record become the JSON text that the model judges; None where they are that.
 
     A processor that does not say so itself is asked to parse the record, and what it gives is written as JSON.
     """
@@ -36,7 +36,7 @@ class Judge:
 
     Args:
         model: The model.
-        json_text: From raw bytes to the JSON text to judge.
+        json_text: From raw bytes to the JSON text to judge; None where they are that.
         max_errors: Errors kept per record.
         max_input: Characters of a wrong value kept.
     """
@@ -44,7 +44,7 @@ class Judge:
     def __init__(
         self,
         model: type[BaseModel],
-        json_text: Callable[[bytes], bytes],
+        json_text: Callable[[bytes], bytes] | None,
         *,
         max_errors: int = 100,
         max_input: int = 1_000,
@@ -54,20 +54,35 @@ class Judge:
         self._max_errors = max_errors
         self._max_input = max_input
 
-    def judge(self, raw: RawRecord) -> Any:
-        """The model instance of an accepted record, or a `Rejection`."""
-        if raw.problem is not None:
-            return self._rejected("read", [{"loc": (), "type": raw.problem.type, "msg": raw.problem.msg}])
-        try:
-            return self._validate(self._json_text(raw.data))
-        except PydanticError as error:
+    def judge(self, block: Block, rows: Ints) -> tuple[list[int], list[BaseModel], dict[int, Rejection]]:
+        """Some records of a block: which are accepted, their model instances, and why the others are not."""
+        accepted: list[int] = []
+        instances: list[BaseModel] = []
+        rejections: dict[int, Rejection] = {}
+        validate, json_text, data = self._validate, self._json_text, block.data
+        framed = bool(block.head or block.tail)
+        starts, ends = block.starts[rows].tolist(), block.ends[rows].tolist()
+        for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
+            if row in block.problems:
+                problem = block.problems[row]
+                rejections[row] = self._rejected("read", [{"loc": (), "type": problem.type, "msg": problem.msg}])
+                continue
+            raw = data[start:end] if not framed else block.raw(row).data
+            try:
+                instances.append(validate(raw if json_text is None else json_text(raw)))
+            except Exception as error:  # noqa: BLE001 - a model's own validator may raise anything; the run goes on
+                rejections[row] = self._rejection(error, raw)
+            else:
+                accepted.append(row)
+        return accepted, instances, rejections
+
+    def _rejection(self, error: Exception, raw: bytes) -> Rejection:
+        if isinstance(error, PydanticError):
             return self._rejected("validate", error.errors(include_url=False, include_context=False))
-        except ValidationError as error:
-            return self._rejected("read", [{"loc": (), "type": "record_invalid", "msg": str(error), "input": raw.data}])
-        except Exception as error:  # noqa: BLE001 - a model's own validator may raise anything; the run goes on
-            kind = type(error).__name__
-            message = f"Validator failed with {kind}: {error}"
-            return self._rejected("validate", [{"loc": (), "type": "validator_failed", "msg": message}])
+        if isinstance(error, ValidationError):
+            return self._rejected("read", [{"loc": (), "type": "record_invalid", "msg": str(error), "input": raw}])
+        message = f"Validator failed with {type(error).__name__}: {error}"
+        return self._rejected("validate", [{"loc": (), "type": "validator_failed", "msg": message}])
 
     def _rejected(self, stage: Stage, errors: Sequence[Any]) -> Rejection:
         kept = [

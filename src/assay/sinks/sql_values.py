@@ -133,7 +133,7 @@ def to_sql(column: pl.Series, dialect: Dialect) -> list[Any]:
         return texts if dialect.name == "sqlite" else [None if v is None else Decimal(v) for v in texts]
     if dtype.is_nested():
         # Polars 2.1 panics when it casts a list whose nulls hide elements; rows that are gathered hide none.
-        column = column.gather(range(len(column)))
+        column = column.gather(list(range(len(column))))
     values = column.cast(_plain(dtype)).to_list()
     if dtype.is_float():
         # SQLite would make NULL of NaN.

@@ -1,0 +1,136 @@
+"""Blocks: many raw records at once, as bytes and where each of them lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import BinaryIO, Final, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import SourceError
+from assay.reading.factory import Processor
+from assay.reading.raw import Problem, RawRecord
+
+Ints = npt.NDArray[np.int64]
+
+#: Zero bytes behind the records of a block: whoever looks at bytes there some words at a time stays inside.
+PAD: Final = bytes(64)
+#: Records of a block that is made of single raw records.
+_RECORDS: Final = 16_384
+_NONE: Final[Mapping[int, Problem]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some raw records of a source, in order.
+
+    Attributes:
+        data: Bytes in which they lie, and then `PAD`.
+        starts: Where each begins in `data`.
+        ends: Where each ends, exclusive.
+        records: 0-based number of each in the source.
+        offsets: 0-based byte offset of each in the (decompressed) source.
+        lines: 1-based line of each.
+        problems: Why some of them, by number in the block, cannot be read as records at all.
+        head: Bytes that stand before each record in what is kept of it (the frame of an XML record).
+        tail: Bytes that stand behind each.
+    """
+
+    data: bytes
+    starts: Ints
+    ends: Ints
+    records: Ints
+    offsets: Ints
+    lines: Ints
+    problems: Mapping[int, Problem] = field(default_factory=lambda: _NONE)
+    head: bytes = b""
+    tail: bytes = b""
+
+    @classmethod
+    def of(cls, raws: Sequence[RawRecord]) -> Block:
+        """Single raw records as a block."""
+        return replace(
+            cls.together([raw.data for raw in raws]),
+            records=np.array([raw.record for raw in raws], np.int64),
+            offsets=np.array([raw.offset for raw in raws], np.int64),
+            lines=np.array([raw.line for raw in raws], np.int64),
+            problems={row: raw.problem for row, raw in enumerate(raws) if raw.problem is not None},
+        )
+
+    @classmethod
+    def together(cls, records: Sequence[bytes]) -> Block:
+        """The bytes of single records as a block; as for places, they lie one behind the other."""
+        lengths = np.array([len(data) for data in records], np.int64)
+        ends = lengths.cumsum()
+        starts = ends - lengths
+        numbers = np.arange(len(records))
+        return cls(b"".join([*records, PAD]), starts, ends, numbers, starts, np.ones(len(records), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def raw(self, row: int) -> RawRecord:
+        """One of them."""
+        data = self.data[self.starts[row] : self.ends[row]]
+        if self.head or self.tail:
+            data = self.head + data + self.tail
+        record, line, offset = int(self.records[row]), int(self.lines[row]), int(self.offsets[row])
+        return RawRecord(data, record, line, offset, self.problems.get(row))
+
+    def first(self, records: int) -> Block:
+        """The first of them only."""
+        return replace(
+            self,
+            starts=self.starts[:records],
+            ends=self.ends[:records],
+            records=self.records[:records],
+            offsets=self.offsets[:records],
+            lines=self.lines[:records],
+        )
+
+
+@runtime_checkable
+class Blocks(Protocol):
+    """A processor that gives many records at a time: its fast way."""
+
+    def blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
+        """Cut a stream into blocks of about `size` bytes; the records are those that `split` gives."""
+        ...
+
+
+def blocks_of(processor: Processor, stream: BinaryIO, size: int) -> Iterator[Block]:
+    """The records of a stream in blocks of about `size` bytes, by the processor's fast way where it has one.
+
+    Raises:
+        SourceError: the stream cannot be read on; what lies before the damage was given.
+    """
+    if isinstance(processor, Blocks):
+        yield from processor.blocks(stream, size)
+    else:
+        yield from gathered(processor.split(stream), size)
+
+
+def gathered(raws: Iterable[RawRecord], size: int) -> Iterator[Block]:
+    """Single raw records put together into blocks.
+
+    Raises:
+        SourceError: they cannot be read on; those before were given.
+    """
+    kept: list[RawRecord] = []
+    length = 0
+    try:
+        for raw in raws:
+            kept.append(raw)
+            length += len(raw.data)
+            if length >= size or len(kept) >= _RECORDS:
+                yield Block.of(kept)
+                kept, length = [], 0
+    except SourceError:
+        if kept:
+            yield Block.of(kept)
+        raise
+    if kept:
+        yield Block.of(kept)

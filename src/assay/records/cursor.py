@@ -1,0 +1,251 @@
+"""Reading the same thing from many records at once: positions in a block, moved together.
+
+A `Text` is a block with the places of one delimiter byte in it. A `Cursor` stands somewhere in each of some records and
+is moved over literals and values, all records in a few vector operations. A record in which something else stands than
+was expected is not `ok` any more; its position means nothing from then on, and nobody cares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.reading import PAD, Block, Ints
+
+Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
+
+_WORD: Final = 8
+#: Bytes that are looked at together: what a block is padded with.
+_WINDOW: Final = len(PAD)
+_BACKSLASH: Final = 92
+_OPEN_BRACKET: Final = 91
+_CLOSE_BRACKET: Final = 93
+_OPEN_BRACE: Final = 123
+_CLOSE_BRACE: Final = 125
+_LOW: Final = np.uint64(0x0101010101010101)
+_HIGH: Final = np.uint64(0x8080808080808080)
+_SPACE: Final = np.uint64(0x2020202020202020)
+_NO_CONTROL: Final = np.uint64(0x2121212121212121)
+_COMMAS: Final = np.uint64(0x2C2C2C2C2C2C2C2C)
+_CLOSERS: Final = np.uint64(0x7D7D7D7D7D7D7D7D)
+_ONE: Final = np.uint64(1)
+_THREE: Final = np.uint64(3)
+
+
+class Text:
+    """The bytes of a block, and where a delimiter stands in them.
+
+    Args:
+        block: The block.
+        delimiter: One ASCII byte.
+        escapes: Whether a delimiter behind a backslash is none (JSON).
+    """
+
+    def __init__(self, block: Block, delimiter: int, *, escapes: bool) -> None:
+        data = block.data
+        self.block = block
+        self.bytes = np.frombuffer(data, np.uint8)
+        self.size = len(data) - len(PAD)
+        self._windows: dict[int, npt.NDArray[np.void]] = {}
+        self._brackets: tuple[Ints, Ints] | None = None
+        content = self.bytes[: self.size]
+        places = np.flatnonzero(content == delimiter)
+        self.backslashes: Ints | None = None
+        if escapes and b"\\" in data:
+            self.backslashes = np.flatnonzero(content == _BACKSLASH)
+            places = _unescaped(places, self.backslashes, self.bytes)
+        self.places: Ints = places if len(places) else np.array([self.size])
+        self.delimiter = bytes([delimiter])
+
+    def words(self, at: Ints, count: int) -> Words:
+        """So many words of 8 bytes from each place, little-endian; shape (places, count)."""
+        if count == 2:
+            # Numpy copies items of 16 bytes by a way of its own that is slower than that of 24.
+            return self.words(at, 3)[:, :2]
+        window = self._windows.get(count)
+        if window is None:
+            width = _WORD * count
+            window = self._windows[count] = np.ndarray(
+                (len(self.bytes) - width + 1,), f"V{width}", self.block.data, 0, (1,)
+            )
+        return window[at].view(np.uint64).reshape(len(at), count)
+
+    def without_control(self, starts: Ints, ends: Ints) -> Bools:
+        """Which of these stretches have no control character; they must not overlap."""
+        content = self.bytes[: self.size]
+        places = np.flatnonzero(content < 0x20)
+        clean: Bools = np.searchsorted(places, starts) == np.searchsorted(places, ends)
+        return clean
+
+    def bracket_ends(self, at: Ints) -> Ints:
+        """Behind the brackets that close those that stand at these places; the place itself where none does."""
+        if self._brackets is None:
+            self._brackets = self._pairs()
+        opening, closing = self._brackets
+        if not len(opening):
+            return at
+        found = np.minimum(np.searchsorted(opening, at), len(opening) - 1)
+        return np.where(opening[found] == at, closing[found] + 1, at)
+
+    def _pairs(self) -> tuple[Ints, Ints]:
+        """Brackets of both kinds outside strings, in pairs, in the order in which they open."""
+        content = self.bytes[: self.size]
+        opens = (content == _OPEN_BRACE) | (content == _OPEN_BRACKET)
+        brackets = np.flatnonzero(opens | (content == _CLOSE_BRACE) | (content == _CLOSE_BRACKET))
+        starts = self.block.starts
+        rows = np.searchsorted(starts, brackets, "right") - 1
+        brackets, rows = brackets[rows >= 0], rows[rows >= 0]
+        quotes = np.searchsorted(self.places, brackets) - np.searchsorted(self.places, starts)[rows]
+        brackets, rows = brackets[quotes % 2 == 0], rows[quotes % 2 == 0]
+        for _ in range(2):
+            opening = opens[brackets]
+            depth = np.cumsum(np.where(opening, 1, -1))
+            first = np.searchsorted(rows, np.arange(len(starts)))
+            before = np.concatenate(([0], depth))[first]
+            levels = depth - before[rows] + ~opening
+            # A record whose brackets are no pairs has none, lest they be paired with another's.
+            totals = np.concatenate(([0], depth))[np.searchsorted(rows, np.arange(len(starts)), "right")] - before
+            odd = totals != 0
+            odd[rows[levels < 1]] = True
+            if not odd.any():
+                break
+            keep = ~odd[rows]
+            brackets, rows = brackets[keep], rows[keep]
+        order = np.lexsort((brackets, levels))
+        pairs = brackets[order].reshape(-1, 2)
+        pairs = pairs[np.argsort(pairs[:, 0])]
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+    def has_backslash(self, starts: Ints, ends: Ints) -> Bools:
+        """Which of these stretches have a backslash."""
+        if self.backslashes is None:
+            return np.zeros(len(starts), np.bool_)
+        there: Bools = np.searchsorted(self.backslashes, starts) != np.searchsorted(self.backslashes, ends)
+        return there
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A place in each of some records.
+
+    Attributes:
+        text: Where the records are.
+        at: Places, as byte offsets in the block.
+        next: Number of the next delimiter at or behind each place.
+        ok: Which records have been as expected so far.
+    """
+
+    text: Text
+    at: Ints
+    next: Ints
+    ok: Bools
+
+    @classmethod
+    def at_starts(cls, text: Text, starts: Ints) -> Cursor:
+        """At the beginnings of records."""
+        return cls(text, starts, np.searchsorted(text.places, starts), np.ones(len(starts), np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def part(self, rows: Ints) -> Cursor:
+        """A cursor over some of the records."""
+        return Cursor(self.text, self.at[rows], self.next[rows], self.ok[rows])
+
+    def join(self, rows: Ints, part: Cursor) -> None:
+        """Go where a cursor over some of the records went."""
+        # What was found may hold the arrays of before.
+        self.at, self.next, self.ok = self.at.copy(), self.next.copy(), self.ok.copy()
+        self.at[rows], self.next[rows], self.ok[rows] = part.at, part.next, part.ok
+
+    def fits(self, literal: bytes) -> Bools:
+        """In which records the literal comes next."""
+        fits = np.ones(len(self.at), np.bool_)
+        for begin in range(0, len(literal), _WINDOW):
+            words, masks = _literal(literal[begin : begin + _WINDOW])
+            at = self.at if not begin else np.minimum(self.at + begin, self.text.size)
+            found = self.text.words(at, len(words))
+            for column, (word, mask) in enumerate(zip(words, masks, strict=True)):
+                fits &= (found[:, column] if mask is None else found[:, column] & mask) == word
+        return fits
+
+    def move(self, literal: bytes) -> None:
+        """Step over a literal that is there."""
+        # A record that is not ok may stand anywhere; no other comes to the end of the block.
+        self.at = np.minimum(self.at + len(literal), self.text.size)
+        count = literal.count(self.text.delimiter)
+        if count:
+            self.next = self.next + count
+
+    def expect(self, literal: bytes) -> None:
+        """Step over a literal that must come next."""
+        if literal:
+            self.ok = self.ok & self.fits(literal)
+            self.move(literal)
+
+    def byte(self) -> npt.NDArray[np.uint8]:
+        """The byte that comes next."""
+        return self.text.bytes[self.at]
+
+    def to_delimiter(self, ahead: int = 0) -> Ints:
+        """Where the next delimiter stands, or a later one; where there is none any more, the last."""
+        return self.text.places.take(self.next + ahead, mode="clip")
+
+    def scalar_end(self) -> Ints:
+        """Where the bare JSON value ends that comes next: at `,`, `}`, `]` or white space, at most 40 bytes on."""
+        ends: Ints = self.at + _first_stop(self.text.words(self.at, 1)[:, 0])
+        going = np.flatnonzero(ends == self.at + _WORD)
+        for _ in range(4):
+            if not len(going):
+                break
+            ends[going] += _first_stop(self.text.words(ends[going], 1)[:, 0])
+            going = going[(ends[going] - self.at[going]) % _WORD == 0]
+        cut: Ints = np.minimum(ends, self.text.size)
+        return cut
+
+
+def _first_stop(word: Words) -> Ints:
+    """How many bytes of each word come before the first that ends a bare JSON value; 8 where none does.
+
+    The bit tricks tell the lowest zero byte exactly; see H. S. Warren, Hacker's Delight, section 6-1.
+    """
+    comma = word ^ _COMMAS
+    closer = (word | _SPACE) ^ _CLOSERS
+    stops = (((word - _NO_CONTROL) & ~word) | ((comma - _LOW) & ~comma) | ((closer - _LOW) & ~closer)) & _HIGH
+    lowest = (stops & (~stops + _ONE)) - _ONE
+    before: Ints = np.asarray(np.bitwise_count(lowest) >> _THREE, np.int64)
+    return before
+
+
+@lru_cache(maxsize=4096)
+def _literal(literal: bytes) -> tuple[Sequence[np.uint64], Sequence[np.uint64 | None]]:
+    """A literal as words, and for the last one which of its bytes count."""
+    count = -(-len(literal) // _WORD)
+    words = np.frombuffer(literal.ljust(count * _WORD, b"\0"), np.uint64)
+    rest = len(literal) % _WORD
+    masks: list[np.uint64 | None] = [None] * count
+    if rest:
+        masks[-1] = np.uint64((1 << (8 * rest)) - 1)
+    return list(words), masks
+
+
+def _unescaped(places: Ints, backslashes: Ints, data: npt.NDArray[np.uint8]) -> Ints:
+    """The places behind an even number of backslashes."""
+    behind = np.flatnonzero(data[np.maximum(places - 1, 0)] == _BACKSLASH)
+    behind = behind[places[behind] > 0]
+    if not len(behind):
+        return places
+    begins = np.ones(len(backslashes), np.bool_)
+    begins[1:] = backslashes[1:] != backslashes[:-1] + 1
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(backslashes)), 0))
+    run = np.arange(len(backslashes)) - first + 1
+    odd = run[np.searchsorted(backslashes, places[behind] - 1)] % 2 == 1
+    keep = np.ones(len(places), np.bool_)
+    keep[behind[odd]] = False
+    return places[keep]
