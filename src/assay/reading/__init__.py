@@ -3,6 +3,7 @@
 from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
 from assay.reading.block import PAD, Block, Blocks, Ints, blocks_of, gathered
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
+from assay.reading.json import JsonProcessor
 from assay.reading.jsonl import JsonlProcessor
 from assay.reading.raw import Limits, Problem, RawRecord
 from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
@@ -13,6 +14,7 @@ __all__ = [
     "Block",
     "Blocks",
     "Ints",
+    "JsonProcessor",
     "JsonlProcessor",
     "Limits",
     "ModelAware",

@@ -113,8 +113,8 @@ def blocks_of(processor: Processor, stream: BinaryIO, size: int) -> Iterator[Blo
         yield from gathered(processor.split(stream), size)
 
 
-def gathered(raws: Iterable[RawRecord], size: int) -> Iterator[Block]:
-    """Single raw records put together into blocks.
+def gathered(raws: Iterable[RawRecord | Block], size: int) -> Iterator[Block]:
+    """Single raw records put together into blocks; blocks among them stay what they are.
 
     Raises:
         SourceError: they cannot be read on; those before were given.
@@ -123,6 +123,12 @@ def gathered(raws: Iterable[RawRecord], size: int) -> Iterator[Block]:
     length = 0
     try:
         for raw in raws:
+            if isinstance(raw, Block):
+                if kept:
+                    yield Block.of(kept)
+                    kept, length = [], 0
+                yield raw
+                continue
             kept.append(raw)
             length += len(raw.data)
             if length >= size or len(kept) >= _RECORDS:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
+import numpy as np
 import orjson
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError
+from assay.reading.block import Block, gathered
 from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
 from assay.reading.jsonl import decode_json, refuse_other
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+
+_LF: Final = 10
+_BRACKETS: Final = (b"{", b"[")
+#: Where fewer elements than these are found at once, so many records are found singly.
+_FEW: Final = 4
+_FAR: Final = 1_000
 
 
 @ProcessorFactory.register("json")
@@ -44,7 +52,20 @@ class JsonProcessor:
         Raises:
             SourceError: what encloses the records is not JSON, or ends early; records before it have been given.
         """
-        walk = _Walk(JsonCursor(stream), self._limits)
+        for found in self._found(stream, 0):
+            if isinstance(found, RawRecord):
+                yield found
+
+    def blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
+        """Find the records of a stream, many at a time where they are elements of an array.
+
+        Raises:
+            SourceError: as `split` does.
+        """
+        yield from gathered(self._found(stream, size), size)
+
+    def _found(self, stream: BinaryIO, size: int) -> Iterator[RawRecord | Block]:
+        walk = _Walk(JsonCursor(stream), self._limits, size)
         while walk.cursor.peek():
             if self._path:
                 yield from walk.down(self._path)
@@ -53,14 +74,20 @@ class JsonProcessor:
 
 
 class _Walk:
-    """One pass over a stream; counts records through all its documents."""
+    """One pass over a stream; counts records through all its documents.
 
-    def __init__(self, cursor: JsonCursor, limits: Limits) -> None:
+    Elements of an array come in blocks of about `size` bytes, or singly where it is 0.
+    """
+
+    def __init__(self, cursor: JsonCursor, limits: Limits, size: int) -> None:
         self.cursor = cursor
+        self._size = size
+        #: Up to this record the exact way is taken.
+        self._singly = 0
         self._limits = limits
         self._count = 0
 
-    def records(self) -> Iterator[RawRecord]:
+    def records(self) -> Iterator[RawRecord | Block]:
         """The elements of the array that begins here, or the one value."""
         cursor = self.cursor
         if cursor.offset == 0:
@@ -73,7 +100,7 @@ class _Walk:
         while True:
             if cursor.peek() in (b"]", b","):
                 raise cursor.fail("an array of records has a comma too many", self._count)
-            yield self._record()
+            yield self._elements() or self._record()
             if cursor.take(b","):
                 continue
             if cursor.take(b"]"):
@@ -83,7 +110,7 @@ class _Walk:
                 raise cursor.fail("the file ends inside its array of records; get the file again", self._count)
             raise cursor.fail(f"expected a comma or ] after a record, found {found.decode('latin-1')!r}", self._count)
 
-    def down(self, path: list[bytes]) -> Iterator[RawRecord]:
+    def down(self, path: list[bytes]) -> Iterator[RawRecord | Block]:
         """The records under a path of keys in the object that begins here."""
         cursor = self.cursor
         key, rest = path[0], path[1:]
@@ -125,6 +152,28 @@ class _Walk:
             return str(orjson.loads(quoted)).encode()
         except orjson.JSONDecodeError:
             raise cursor.fail("a key is not JSON text", self._count) from None
+
+    def _elements(self) -> Block | None:
+        """The elements that come next, as far as they are plain; None where only the exact way goes on."""
+        cursor, limits = self.cursor, self._limits
+        if not self._size or self._count < self._singly or cursor.peek() not in _BRACKETS:
+            return None
+        offset, line = cursor.offset, cursor.line
+        text, found = cursor.elements(self._size)
+        starts, ends = found.starts, found.ends
+        if len(starts) < _FEW:
+            # A look ahead is dear where it finds little.
+            self._singly = self._count + _FAR
+        if not len(starts):
+            return None
+        newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF)
+        problems = {row: limits.too_deep() for row in np.flatnonzero(found.depths > limits.max_record_depth).tolist()}
+        for row in np.flatnonzero(ends - starts > limits.max_record_bytes).tolist():
+            problems[row] = limits.too_long(int(ends[row] - starts[row]))
+            ends[row] = min(ends[row], starts[row] + min(EXCERPT, limits.max_record_bytes + 1))
+        records = np.arange(self._count, self._count + len(starts))
+        self._count += len(starts)
+        return Block(text, starts, ends, records, starts + offset, np.searchsorted(newlines, starts) + line, problems)
 
     def _record(self) -> RawRecord:
         cursor = self.cursor

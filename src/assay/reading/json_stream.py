@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 from typing import BinaryIO, Final
 
+import numpy as np
+
 from assay.errors import SourceError
+from assay.reading.block import PAD
+from assay.reading.json_text import Elements, elements
 
 CHUNK: Final = 1024 * 1024
 _SPACE: Final = b" \t\r\n"
@@ -59,6 +63,23 @@ class JsonCursor:
     def head(self, size: int) -> bytes:
         """The next bytes that are in the buffer, at most `size`; for telling encodings."""
         return self._buffer[self._at : self._at + size]
+
+    def elements(self, size: int) -> tuple[bytes, Elements]:
+        """Whole elements of the array in which the position is, from here on, of so many bytes together.
+
+        Returns:
+            Text and `PAD`, and where in it the elements are; the position is behind the last one then.
+        """
+        while len(self._buffer) - self._at < size and self._fill(size):
+            pass
+        view = np.frombuffer(self._buffer, np.uint8, offset=self._at)
+        found = elements(view)
+        if not len(found.ends):
+            return PAD, found
+        end = self._at + int(found.ends[-1])
+        text = b"".join((memoryview(self._buffer)[self._at : end], PAD))
+        self._move(end)
+        return text, found
 
     def take(self, byte: bytes) -> bool:
         """Step over `byte` if it is next (white space skipped)."""
@@ -143,8 +164,8 @@ class JsonCursor:
         self.line += self._buffer.count(b"\n", self._at, to)
         self._at = to
 
-    def _fill(self) -> bool:
-        chunk = b"" if self._ended else self._stream.read(CHUNK)
+    def _fill(self, size: int = CHUNK) -> bool:
+        chunk = b"" if self._ended else self._stream.read(size)
         if not chunk:
             self._ended = True
             return False

@@ -96,7 +96,8 @@ class JsonlProcessor:
                 rest.append(read)
                 kept += len(read)
             read = b""
-            if kept > limit:
+            # The last byte may be the carriage return of its end.
+            if kept > limit + 1:
                 length, excerpt, read = self._skip(stream, rest, kept)
                 yield Block.of([RawRecord(excerpt, record, line, offset, self._limits.too_long(length))])
                 offset, line, record, rest, kept = offset + length + 1, line + 1, record + 1, [], 0
@@ -125,7 +126,7 @@ class JsonlProcessor:
         problems = {}
         for row in np.flatnonzero(ends - starts > self._limits.max_record_bytes).tolist():
             problems[row] = self._limits.too_long(int(ends[row] - starts[row]))
-            ends[row] = starts[row] + EXCERPT
+            ends[row] = min(ends[row], starts[row] + EXCERPT)
         return Block(
             data, starts, ends, np.arange(record, record + len(starts)), starts + offset, lines, problems
         ), newlines
@@ -133,11 +134,14 @@ class JsonlProcessor:
     @staticmethod
     def _skip(stream: BinaryIO, head: list[bytes], length: int) -> tuple[int, bytes, bytes]:
         """Run to the end of an overlong line; gives its length, its beginning, and what follows it."""
-        excerpt = b"".join(head)[:EXCERPT]
+        line = b"".join(head)
+        excerpt, last = line[:EXCERPT], line[-1:]
         for read in iter(lambda: stream.read(CHUNK), b""):
             end = read.find(b"\n")
-            excerpt += read[: EXCERPT - len(excerpt) if end < 0 else min(end, EXCERPT - len(excerpt))]
+            part = read if end < 0 else read[:end]
+            excerpt += part[: EXCERPT - len(excerpt)]
+            last = part[-1:] or last
+            length += len(part)
             if end >= 0:
-                return length + end, excerpt, read[end + 1 :]
-            length += len(read)
-        return length, excerpt, b""
+                return length, excerpt[: length - (last == b"\r")], read[end + 1 :]
+        return length, excerpt[: length - (last == b"\r")], b""

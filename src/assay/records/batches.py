@@ -19,6 +19,7 @@ from assay.reading import (
     Block,
     Ints,
     JsonlProcessor,
+    JsonProcessor,
     Limits,
     Processor,
     ProcessorFactory,
@@ -151,7 +152,7 @@ class RecordReader(Generic[M]):
 
     def field_verdicts(self, files: Iterable[SourceFile]) -> dict[str, FieldVerdict]:
         """How each field is judged; where all records go to the reference for another reason, that under ""."""
-        others = {self.format.format or file.format or "" for file in files} - {"jsonl"}
+        others = {self.format.format or file.format or "" for file in files} - {"jsonl", "json"}
         if others:
             return {"": FieldVerdict("record", f"{', '.join(sorted(others))} is judged by the reference")}
         return self._verdicts
@@ -253,7 +254,7 @@ class RecordReader(Generic[M]):
         """Block by block: what no shape is certain of goes to the reference and back to its place."""
         judge = self._judge(processor)
         blocks = blocks_of(processor, stream, self._block_bytes)
-        compiled = self._is_compiled and isinstance(processor, JsonlProcessor)
+        compiled = self._is_compiled and isinstance(processor, JsonlProcessor | JsonProcessor)
         try:
             for judged in _ahead(blocks, CompiledJudge(self.compiler)) if compiled else self._unjudged(blocks):
                 left = None if limit is None else limit - count.read

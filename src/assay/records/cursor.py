@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.reading import PAD, Block, Ints
+from assay.reading.json_text import brackets, unescaped
 
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
@@ -25,9 +26,7 @@ _WORD: Final = 8
 _WINDOW: Final = len(PAD)
 _BACKSLASH: Final = 92
 _OPEN_BRACKET: Final = 91
-_CLOSE_BRACKET: Final = 93
 _OPEN_BRACE: Final = 123
-_CLOSE_BRACE: Final = 125
 _LOW: Final = np.uint64(0x0101010101010101)
 _HIGH: Final = np.uint64(0x8080808080808080)
 _SPACE: Final = np.uint64(0x2020202020202020)
@@ -59,7 +58,7 @@ class Text:
         self.backslashes: Ints | None = None
         if escapes and b"\\" in data:
             self.backslashes = np.flatnonzero(content == _BACKSLASH)
-            places = _unescaped(places, self.backslashes, self.bytes)
+            places = unescaped(places, self.backslashes, self.bytes)
         self.places: Ints = places if len(places) else np.array([self.size])
         self.delimiter = bytes([delimiter])
 
@@ -96,15 +95,14 @@ class Text:
     def _pairs(self) -> tuple[Ints, Ints]:
         """Brackets of both kinds outside strings, in pairs, in the order in which they open."""
         content = self.bytes[: self.size]
-        opens = (content == _OPEN_BRACE) | (content == _OPEN_BRACKET)
-        brackets = np.flatnonzero(opens | (content == _CLOSE_BRACE) | (content == _CLOSE_BRACKET))
+        marks = brackets(content)
         starts = self.block.starts
-        rows = np.searchsorted(starts, brackets, "right") - 1
-        brackets, rows = brackets[rows >= 0], rows[rows >= 0]
-        quotes = np.searchsorted(self.places, brackets) - np.searchsorted(self.places, starts)[rows]
-        brackets, rows = brackets[quotes % 2 == 0], rows[quotes % 2 == 0]
+        rows = np.searchsorted(starts, marks, "right") - 1
+        marks, rows = marks[rows >= 0], rows[rows >= 0]
+        quotes = np.searchsorted(self.places, marks) - np.searchsorted(self.places, starts)[rows]
+        marks, rows = marks[quotes % 2 == 0], rows[quotes % 2 == 0]
         for _ in range(2):
-            opening = opens[brackets]
+            opening = (content[marks] == _OPEN_BRACE) | (content[marks] == _OPEN_BRACKET)
             depth = np.cumsum(np.where(opening, 1, -1))
             first = np.searchsorted(rows, np.arange(len(starts)))
             before = np.concatenate(([0], depth))[first]
@@ -116,9 +114,9 @@ class Text:
             if not odd.any():
                 break
             keep = ~odd[rows]
-            brackets, rows = brackets[keep], rows[keep]
-        order = np.lexsort((brackets, levels))
-        pairs = brackets[order].reshape(-1, 2)
+            marks, rows = marks[keep], rows[keep]
+        order = np.lexsort((marks, levels))
+        pairs = marks[order].reshape(-1, 2)
         pairs = pairs[np.argsort(pairs[:, 0])]
         return pairs[:, 0].copy(), pairs[:, 1].copy()
 
@@ -233,19 +231,3 @@ def _literal(literal: bytes) -> tuple[Sequence[np.uint64], Sequence[np.uint64 | 
     if rest:
         masks[-1] = np.uint64((1 << (8 * rest)) - 1)
     return list(words), masks
-
-
-def _unescaped(places: Ints, backslashes: Ints, data: npt.NDArray[np.uint8]) -> Ints:
-    """The places behind an even number of backslashes."""
-    behind = np.flatnonzero(data[np.maximum(places - 1, 0)] == _BACKSLASH)
-    behind = behind[places[behind] > 0]
-    if not len(behind):
-        return places
-    begins = np.ones(len(backslashes), np.bool_)
-    begins[1:] = backslashes[1:] != backslashes[:-1] + 1
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(backslashes)), 0))
-    run = np.arange(len(backslashes)) - first + 1
-    odd = run[np.searchsorted(backslashes, places[behind] - 1)] % 2 == 1
-    keep = np.ones(len(places), np.bool_)
-    keep[behind[odd]] = False
-    return places[keep]

@@ -1,0 +1,109 @@
+"""Blocks of records are the records that are found one at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.errors import SourceError
+from assay.reading import Block, JsonlProcessor, JsonProcessor, Limits, Processor, RawRecord, blocks_of
+
+LIMITS = Limits(max_record_bytes=60, max_record_depth=4)
+
+
+def told(raws: Iterable[RawRecord]) -> tuple[list[RawRecord], str]:
+    """The records, and how it broke off."""
+    found = []
+    try:
+        for raw in raws:
+            found.append(raw)
+    except SourceError as error:
+        return found, str(error)
+    return found, ""
+
+
+def in_blocks(processor: Processor, data: bytes, size: int) -> Iterator[RawRecord]:
+    for block in blocks_of(processor, io.BytesIO(data), size):
+        yield from map(block.raw, range(len(block)))
+
+
+VALUES = st.recursive(
+    st.one_of(st.integers(0, 99), st.text('ab"\\[]{},:\n é', max_size=6), st.none()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text("ab]}\\", max_size=2), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+SPACES = st.sampled_from(["", " ", "\n", "\r\n", "\t "])
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> bytes:
+    indent = draw(st.sampled_from([None, None, 1]))
+    records = [json.dumps(value, indent=indent, ensure_ascii=draw(st.booleans())) for value in draw(st.lists(VALUES))]
+    space = draw(SPACES)
+    array = f"[{space}" + f"{draw(SPACES)},{draw(SPACES)}".join(records) + f"{space}]"
+    if draw(st.booleans()):
+        array = json.dumps({"x": [1], "data": "?"}).replace('"?"', array)
+    data = array.encode()
+    if draw(st.integers(0, 2)) == 0:
+        place = draw(st.integers(0, len(data)))
+        new = draw(st.sampled_from([b"", b'"', b"\\", b",", b"]", b"{", b"x", b"\xff", b" ,", b'\\"']))
+        data = data[:place] + new + data[place + draw(st.integers(0, 1)) :]
+    return data * draw(st.integers(1, 2))
+
+
+@given(data=documents(), size=st.integers(1, 80), path=st.sampled_from([None, "data"]))
+def test_json_blocks_are_the_records_found_singly(data: bytes, size: int, path: str | None) -> None:
+    processor = JsonProcessor(record=path, limits=LIMITS)
+    assert told(in_blocks(processor, data, size)) == told(processor.split(io.BytesIO(data)))
+
+
+def test_many_elements_come_in_one_block() -> None:
+    records = [f'{{"a":{number},"b":["x]",{{}}]}}'.encode() for number in range(1000)]
+    (block,) = blocks_of(JsonProcessor(), io.BytesIO(b"[\n" + b",\n".join(records) + b"\n]"), 10**6)
+    assert [block.raw(row).data for row in range(len(block))] == records
+    assert block.lines.tolist() == list(range(2, 1002))
+
+
+@pytest.mark.parametrize("filler", [b"1", b'"x"', b"[]"])
+def test_elements_of_several_kinds_take_no_longer_than_by_the_exact_way(filler: bytes) -> None:
+    records = [b"{}", filler] * 20_000
+    blocks = list(blocks_of(JsonProcessor(), io.BytesIO(b"[" + b",".join(records) + b"]"), 10**6))
+    assert sum(map(len, blocks)) == len(records)
+
+
+LINES = st.lists(st.sampled_from([b"", b" ", b"\t\r", b'{"a":1}', b'"\xc3\xa9"', b"x" * 59, b"y" * 80, b"\r", b"a\rb"]))
+
+
+@given(
+    lines=LINES,
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    last=st.sampled_from([b"", b"\n", b"z"]),
+    size=st.integers(1, 90),
+)
+def test_lines_are_those_of_a_plain_split(lines: list[bytes], end: bytes, last: bytes, size: int) -> None:
+    data = end.join(lines) + last
+    expected = []
+    offset = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        text = line.removesuffix(b"\r")
+        if text.strip(b" \t\r"):
+            expected.append((text, len(expected), number, offset))
+        offset += len(line) + 1
+    found, broken = told(in_blocks(JsonlProcessor(limits=LIMITS), data, size))
+    assert not broken
+    assert [(raw.record, raw.line, raw.offset) for raw in found] == [one[1:] for one in expected]
+    for raw, (text, *_) in zip(found, expected, strict=True):
+        assert raw.data == text
+        assert (raw.problem is not None) == (len(text) > LIMITS.max_record_bytes)
+
+
+def test_a_block_of_single_records_gives_them_back() -> None:
+    raws = [RawRecord(b"a", 3, 4, 5), RawRecord(b"", 7, 8, 9), RawRecord(b"xyz", 8, 9, 10, LIMITS.too_deep())]
+    assert [Block.of(raws).raw(row) for row in range(3)] == raws
