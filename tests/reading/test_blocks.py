@@ -89,7 +89,7 @@ LINES = st.lists(st.sampled_from([b"", b" ", b"\t\r", b'{"a":1}', b'"\xc3\xa9"',
 )
 def test_lines_are_those_of_a_plain_split(lines: list[bytes], end: bytes, last: bytes, size: int) -> None:
     data = end.join(lines) + last
-    expected = []
+    expected: list[tuple[bytes, int, int, int]] = []
     offset = 0
     for number, line in enumerate(data.split(b"\n"), 1):
         text = line.removesuffix(b"\r")

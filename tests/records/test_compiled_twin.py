@@ -377,9 +377,11 @@ def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes, int]:
     return model, end.join(lines) + draw(st.sampled_from([b"", end])), draw(st.sampled_from([40, 400, 10**6]))
 
 
-def outcome(model: type[BaseModel], data: bytes, given: Settings) -> tuple[pl.DataFrame, pl.DataFrame, str, int]:
+def outcome(
+    model: type[BaseModel], data: bytes, given: Settings, fmt: str
+) -> tuple[pl.DataFrame, pl.DataFrame, str, int]:
     """Accepted, rejected, how reading broke off, and how many records went to the reference."""
-    reader = RecordReader(model, Format("jsonl", decimals=(38, 10)), given)
+    reader = RecordReader(model, Format(fmt, decimals=(38, 10)), given)
     batches = []
     end = ""
     try:
@@ -395,10 +397,10 @@ def outcome(model: type[BaseModel], data: bytes, given: Settings) -> tuple[pl.Da
     )
 
 
-def compare(model: type[BaseModel], data: bytes, batch_bytes: int = 10**6) -> int:
+def compare(model: type[BaseModel], data: bytes, batch_bytes: int = 10**6, fmt: str = "jsonl") -> int:
     """Compare the two ways; gives how many records went to the reference."""
-    frame, rejects, end, referred = outcome(model, data, Settings(batch_bytes=batch_bytes))
-    expected, refused, expected_end, _ = outcome(model, data, Settings(batch_bytes=batch_bytes, compiled=False))
+    frame, rejects, end, referred = outcome(model, data, Settings(batch_bytes=batch_bytes), fmt)
+    expected, refused, expected_end, _ = outcome(model, data, Settings(batch_bytes=batch_bytes, compiled=False), fmt)
     assert_frame_equal(frame, expected)
     assert_frame_equal(rejects, refused)
     assert end == expected_end
@@ -410,6 +412,25 @@ def compare(model: type[BaseModel], data: bytes, batch_bytes: int = 10**6) -> in
 def test_the_twins_agree(feed: tuple[type[BaseModel], bytes, int]) -> None:
     model, data, batch_bytes = feed
     compare(model, data, batch_bytes)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
+@given(feed=feeds(), indent=st.sampled_from([None, None, 2, "\t"]))
+def test_the_twins_agree_on_documents(feed: tuple[type[BaseModel], bytes, int], indent: int | str | None) -> None:
+    model, data, batch_bytes = feed
+    compare(model, document(data, indent), batch_bytes, "json")
+
+
+def document(data: bytes, indent: int | str | None) -> bytes:
+    """Those of some lines that are JSON, as one array."""
+    records = []
+    for line in data.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        records.append(line if indent is None else json.dumps(value, indent=indent).encode())
+    return b"[" + b",\n".join(records) + b"]"
 
 
 #: Values as partners send them every day, by kind.
