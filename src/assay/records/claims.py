@@ -159,7 +159,8 @@ def decimal_claim(node: Node, site: Site) -> Claim:
     if bare_whole >= 1:
         bare = rf"-?(?:0|[1-9][0-9]{{0,{bare_whole - 1}}})" + _fraction(scale)
     elif whole == 0 and 0 < scale <= _DOUBLE_DIGITS:
-        bare = rf"-?0\.[0-9]{{1,{scale}}}"
+        # Without whole digits, zero itself is one too many; as text, "0.0" is not.
+        bare = r"-?0\.(?:" + "|".join(rf"0{{{n}}}[1-9][0-9]{{0,{scale - n - 1}}}" for n in range(scale)) + ")"
     if whole >= 1:
         quoted: str | None = rf"-?[0-9]{{1,{whole}}}" + _fraction(scale)
     else:
