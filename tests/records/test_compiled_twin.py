@@ -546,6 +546,15 @@ def test_limit_and_overlong_lines() -> None:
             assert made[0][0].height + made[0][1].height == min(limit or 101, 101)
 
 
+def test_zero_is_a_digit_too_many_where_no_whole_digits_are_allowed() -> None:
+    class Small(BaseModel):
+        x: Annotated[Decimal, Field(max_digits=2, decimal_places=2)]
+
+    numbers = ("0.0", "0.00", "-0.0", "0", "0.01", "0.10", "-0.5", '"0.0"', '".0"', '"0"')
+    for order in (numbers, numbers[::-1]):
+        compare(Small, "\n".join(f'{{"x":{number}}}' for number in order for _ in range(3)).encode())
+
+
 @pytest.mark.campaign
 @settings(max_examples=30_000, suppress_health_check=list(HealthCheck))
 @given(feed=feeds())
