@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator
+from unittest import mock
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import SourceError
-from assay.reading import Block, JsonlProcessor, JsonProcessor, Limits, Processor, RawRecord, blocks_of
+from assay.reading import Block, JsonlProcessor, JsonProcessor, Limits, Processor, RawRecord, blocks_of, xml_blocks
+from assay.reading.xml import XmlProcessor
 
 LIMITS = Limits(max_record_bytes=60, max_record_depth=4)
 
@@ -29,7 +32,10 @@ def told(raws: Iterable[RawRecord]) -> tuple[list[RawRecord], str]:
 
 def in_blocks(processor: Processor, data: bytes, size: int) -> Iterator[RawRecord]:
     for block in blocks_of(processor, io.BytesIO(data), size):
-        yield from map(block.raw, range(len(block)))
+        found = block.damage(block, np.arange(len(block))) if block.damage else None
+        yield from map(block.raw, range(len(block) if found is None else found[0]))
+        if found is not None:
+            raise found[1]
 
 
 VALUES = st.recursive(
@@ -107,3 +113,54 @@ def test_lines_are_those_of_a_plain_split(lines: list[bytes], end: bytes, last: 
 def test_a_block_of_single_records_gives_them_back() -> None:
     raws = [RawRecord(b"a", 3, 4, 5), RawRecord(b"", 7, 8, 9), RawRecord(b"xyz", 8, 9, 10, LIMITS.too_deep())]
     assert [Block.of(raws).raw(row) for row in range(3)] == raws
+
+
+PLAIN = ["", "1", "é", "&amp;", "a > b", "<a/>", "<a>1</a>", "<a><b/></a>", "<a x='>'>2</a>", "<a><a>3</a></a>"]
+HIDING = ["]]>", "<!-- </row> -->", "<![CDATA[<row>]]>", "<?p <row> ?>", "<row/>", "<p:row/>", "<rowing>4</rowing>"]
+CONTENTS = st.sampled_from([*PLAIN, *HIDING, "<a xmlns='u'/>"])
+RECORDS = st.tuples(
+    st.sampled_from(["<row>", "<row>", "<row >", "<row k='v'>", "<row xmlns='u'>", "<p:row>", "<other>"]),
+    st.lists(CONTENTS, max_size=3).map("".join),
+).map(lambda made: f"{made[0]}{made[1]}</{made[0][1:-1].split(' ')[0].rstrip()}>")
+BETWEEN = st.sampled_from(["", "\n", "  ", "\r\n", "<!-- x -->", "text", "<?p?>", "</list><list>", "<row/>"])
+
+
+@st.composite
+def xml_documents(draw: st.DrawFn) -> bytes:
+    start = draw(st.sampled_from(["<list>", "<list xmlns:p='urn:p'>", "<list xmlns='urn:l' xmlns:p='urn:p'>"]))
+    gap = draw(st.sampled_from(["", "\n"]))
+    rows = []
+    for record in draw(st.lists(RECORDS, max_size=12)):
+        rows += [record, draw(st.one_of(st.just(gap), st.just(gap), BETWEEN))]
+    text = "<root>" + start + gap + "".join(rows) + "</list>" + "</root>" + draw(st.sampled_from(["", "\n", "x"]))
+    declaration = draw(st.sampled_from(["", "", '<?xml version="1.0" encoding="UTF-8"?>\n']))
+    data = (declaration + text).encode()
+    if draw(st.integers(0, 2)) == 0:
+        place = draw(st.integers(0, len(data)))
+        new = draw(st.sampled_from([b"", b"<", b">", b"&", b"'", b"\x00", b"\xff", b"</row>", b"<row>", b"/", b"<!--"]))
+        data = data[:place] + new + data[place + draw(st.integers(0, 1)) :]
+    return data
+
+
+@settings(max_examples=300)
+@given(
+    data=xml_documents(),
+    size=st.integers(40, 600),
+    chunk=st.integers(1, 60),
+    record=st.sampled_from(["row", "list/row", "row|other", "list/*"]),
+)
+def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: int, record: str) -> None:
+    processor = XmlProcessor(record=record, limits=Limits(max_record_bytes=90, max_record_depth=3))
+    expected = told(processor.split(io.BytesIO(data)))
+    with mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk):
+        assert told(in_blocks(processor, data, size)) == expected
+
+
+def test_plain_xml_records_come_in_one_block() -> None:
+    rows = [f"<row><a>{number}</a></row>".encode() for number in range(20_000)]
+    data = b"<list xmlns='urn:x'>\n" + b"\n".join(rows) + b"\n</list>"
+    processor = XmlProcessor()
+    blocks = list(blocks_of(processor, io.BytesIO(data), 10**6))
+    assert len(blocks) == 2
+    assert sum(map(len, blocks)) == len(rows)
+    assert list(in_blocks(processor, data, 10**6)) == list(processor.split(io.BytesIO(data)))

@@ -24,7 +24,7 @@ from assay.errors import ConfigurationError, SourceError, ValidationError
 from assay.reading import Limits, ProcessorFactory
 from assay.reading.xml import XmlProcessor
 from assay.reading.xml_path import Name, RecordPath
-from assay.reading.xml_split import XmlSplitter
+from assay.reading.xml_split import Place, XmlSplitter
 
 #: Verdict -> how many documents of each type.
 COUNTS = {
@@ -75,9 +75,9 @@ class DtdSplitter(XmlSplitter):
     """Cuts documents with a DTD, internal and external."""
 
     def __init__(self, path: RecordPath, context: Sequence[Name], limits: Limits, document: Path) -> None:
-        super().__init__(path, context, limits)
         self._open: list[tuple[expat.XMLParserType, Path]] = []
         self._document = document
+        super().__init__(path, context, limits)
 
     def _make_parser(self) -> expat.XMLParserType:
         parser = super()._make_parser()
@@ -105,7 +105,7 @@ class DtdProcessor(XmlProcessor):
         super().__init__(record="/*")
         self._document = document
 
-    def _splitter(self, path: RecordPath, context: Sequence[Name]) -> XmlSplitter:
+    def _splitter(self, path: RecordPath, context: Sequence[Name], place: Place | None = None) -> XmlSplitter:
         return DtdSplitter(path, context, self._limits, self._document)
 
     def _parse(self, data: bytes) -> etree._Element:

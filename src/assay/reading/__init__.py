@@ -1,7 +1,7 @@
 """Reading: sources, compression, and processors that cut a stream into raw records."""
 
 from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
-from assay.reading.block import PAD, Block, Blocks, Ints, blocks_of, gathered
+from assay.reading.block import PAD, Block, Blocks, Bools, Ints, blocks_of, gathered
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
 from assay.reading.json import JsonProcessor
 from assay.reading.jsonl import JsonlProcessor
@@ -13,6 +13,7 @@ __all__ = [
     "PAD",
     "Block",
     "Blocks",
+    "Bools",
     "Ints",
     "JsonProcessor",
     "JsonlProcessor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import BinaryIO, Final, Protocol, runtime_checkable
@@ -15,6 +15,10 @@ from assay.reading.factory import Processor
 from assay.reading.raw import Problem, RawRecord
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+#: The row of a block that shows the file to be damaged, and what is said of it.
+Damage = tuple[int, SourceError]
 
 #: Zero bytes behind the records of a block: whoever looks at bytes there some words at a time stays inside.
 PAD: Final = bytes(64)
@@ -37,6 +41,8 @@ class Block:
         problems: Why some of them, by number in the block, cannot be read as records at all.
         head: Bytes that stand before each record in what is kept of it (the frame of an XML record).
         tail: Bytes that stand behind each.
+        damage: Tells of some rows of this block the first that shows the file to be damaged, and what is said of it;
+            None where how the records were found has shown that none does.
     """
 
     data: bytes
@@ -48,6 +54,7 @@ class Block:
     problems: Mapping[int, Problem] = field(default_factory=lambda: _NONE)
     head: bytes = b""
     tail: bytes = b""
+    damage: Callable[[Block, Ints], Damage | None] | None = None
 
     @classmethod
     def of(cls, raws: Sequence[RawRecord]) -> Block:

@@ -12,11 +12,13 @@ from lxml import etree
 from pydantic import BaseModel
 
 from assay.errors import SourceError, ValidationError
+from assay.reading.block import Block
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import Limits, RawRecord
+from assay.reading.xml_blocks import XmlBlocks
 from assay.reading.xml_object import ModelShape, ShapeCompiler, plain, to_object
 from assay.reading.xml_path import Name, RecordPath, parse_record_path
-from assay.reading.xml_split import FRAME, XmlSplitter
+from assay.reading.xml_split import FRAME, Place, XmlSplitter
 
 _ROOT: Final = RecordPath(((Name("*"),),), (True,))
 
@@ -112,10 +114,22 @@ class XmlProcessor:
         """
         return self._splitter(self._path, self._context).split(stream)
 
+    def blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
+        """Cut a stream into records, many at a time where they follow each other plainly.
+
+        Raises:
+            SourceError: as `split` does; that a record is not well formed is left to `Block.damage`.
+        """
+
+        def splitter(place: Place | None) -> XmlSplitter:
+            return self._splitter(self._path, self._context, place)
+
+        return iter(XmlBlocks(stream, size, splitter, self._limits))
+
     # The two parsers: what holds them against documents with a DTD puts its own in their place.
 
-    def _splitter(self, path: RecordPath, context: Sequence[Name]) -> XmlSplitter:
-        return XmlSplitter(path, context, self._limits)
+    def _splitter(self, path: RecordPath, context: Sequence[Name], place: Place | None = None) -> XmlSplitter:
+        return XmlSplitter(path, context, self._limits, place)
 
     def _parse(self, data: bytes) -> etree._Element:
         return parse_hardened(data)

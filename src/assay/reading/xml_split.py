@@ -23,6 +23,8 @@ FRAME: Final = "assay-frame"
 _START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
 _BOMS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SPACE: Final = " "
+#: Bytes of a tag in which its name ends, but for names that nobody gives.
+_NAME: Final = 256
 
 
 class DoctypeError(Exception):
@@ -31,6 +33,39 @@ class DoctypeError(Exception):
 
 class _TooMuchError(Exception):
     """What stands around the records is over a limit."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place between records, from which on a document can be read.
+
+    Attributes:
+        offset: Bytes before it; line: 1-based number of its line; count: records before it.
+        around: Start tags of the elements that are open there, as they stand in the document.
+        name: The qualified name of the record before it.
+        plain: Whether records behind it, of that name, are the same however they are found: the document is UTF-8, and
+            none needs anything of what is around it but namespaces.
+        declares_namespaces: Whether what is around it does.
+        declared: The encoding that the document declares.
+    """
+
+    offset: int
+    line: int
+    count: int
+    around: tuple[str, ...]
+    name: str
+    plain: bool
+    declares_namespaces: bool
+    declared: str | None
+
+    @property
+    def frame(self) -> tuple[bytes, bytes]:
+        """What stands before and behind a record in what is kept of it."""
+        if not (self.declares_namespaces and self.around):
+            return b"", b""
+        declaration = f'<?xml version="1.0" encoding="{self.declared}"?>' if self.declared else ""
+        head = "".join((declaration, f"<?{FRAME} {len(self.around)}?>", *self.around))
+        return head.encode(), "".join(f"</{_qualified(tag)}>" for tag in reversed(self.around)).encode()
 
 
 @dataclass
@@ -56,9 +91,13 @@ class XmlSplitter:
         path: Which elements are records.
         context: Names of children of ancestors that records need, to be kept when they close before them.
         limits: Bounds on one record.
+        place: Where it begins; None: at the beginning of the document.
+
+    Attributes:
+        behind: The place behind the last record that was found.
     """
 
-    def __init__(self, path: RecordPath, context: Sequence[Name], limits: Limits) -> None:
+    def __init__(self, path: RecordPath, context: Sequence[Name], limits: Limits, place: Place | None = None) -> None:
         self._path = path
         self._wanted = context
         self._limits = limits
@@ -68,7 +107,7 @@ class XmlSplitter:
         self._base = 0
         self._ancestry: list[str] = []
         self._around: list[_Open] = []
-        self._declares_namespaces = False
+        self._declares_namespaces = self._declared_now = False
         self._ready: list[RawRecord] = []
         self._count = 0
         self._kept_bytes = 0
@@ -80,6 +119,24 @@ class XmlSplitter:
         self._line = 1
         self._deepest = 0
         self._overlong: bytes | None = None
+        self._behind: tuple[int, int, int, tuple[_Open, ...], bytes] | None = None
+        self._first = True
+        # What has been fed to the parser that stands elsewhere in the document, or not so.
+        self._shift, self._line_shift = 0, 0
+        self._parser = self._make_parser()
+        if place is not None:
+            self._resume(place)
+
+    def _resume(self, place: Place) -> None:
+        """Open what is open at a place."""
+        primer = "".join(place.around).encode()
+        self._declared, self._count, self._first = place.declared, place.count, False
+        self._declares_namespaces = place.declares_namespaces
+        self._buffer = primer
+        self._parser.Parse(primer, False)
+        self._buffer, self._base = b"", len(primer)
+        self._shift = place.offset - len(primer)
+        self._line_shift = place.line - self._parser.CurrentLineNumber
 
     def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
         """Give the records of the stream in order.
@@ -88,27 +145,31 @@ class XmlSplitter:
             SourceError: not well formed, a DOCTYPE, an encoding that cannot be read; records before it were given.
         """
         name = str(getattr(stream, "name", "<stream>"))
-        self._parser = self._make_parser()
-        first = True
         while True:
             chunk = stream.read(CHUNK)
-            if first and not chunk:
-                return
-            if first:
-                if chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-                    message = "looks like JSON, not XML; say format='json' or mend the suffix"
-                    raise SourceError(message, file=name, offset=0)
-                self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
-                first = False
-            self._buffer += chunk
-            failure = self._feed(chunk, name)
-            yield from self._ready
-            self._ready.clear()
+            found, failure = self.feed(chunk, name)
+            yield from found
             if failure:
                 raise failure
             if not chunk:
                 return
-            self._forget(name)
+
+    def feed(self, chunk: bytes, name: str) -> tuple[list[RawRecord], SourceError | None]:
+        """Read on, nothing being the end; gives the records that end there, and how reading breaks off."""
+        if self._first and not chunk:
+            return [], None
+        if self._first:
+            if chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+                message = "looks like JSON, not XML; say format='json' or mend the suffix"
+                return [], SourceError(message, file=name, offset=0)
+            self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
+            self._first = False
+        self._buffer += chunk
+        failure = self._feed(chunk, name)
+        found, self._ready = self._ready, []
+        if failure is None and chunk:
+            failure = self._forget(name)
+        return found, failure
 
     def _make_parser(self) -> expat.XMLParserType:
         parser = expat.ParserCreate(namespace_separator=_SPACE)
@@ -127,22 +188,24 @@ class XmlSplitter:
         except expat.ExpatError as error:
             if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS] and not self._buffer.strip():
                 return None
-            where = f"line {error.lineno}"
+            where = f"line {error.lineno + self._line_shift}"
             return SourceError(
                 f"not well-formed XML at {where}: {expat.errors.messages[error.code]}",
                 file=name,
-                offset=self._parser.ErrorByteIndex,
+                offset=self._parser.ErrorByteIndex + self._shift,
                 record=self._count,
             )
         except DoctypeError:
             return SourceError(
                 "has a DOCTYPE, which is refused (it can define entities and reach other files); remove it",
                 file=name,
-                offset=self._parser.CurrentByteIndex,
+                offset=self._parser.CurrentByteIndex + self._shift,
                 record=self._count,
             )
         except _TooMuchError as error:
-            return SourceError(str(error), file=name, offset=self._parser.CurrentByteIndex, record=self._count)
+            return SourceError(
+                str(error), file=name, offset=self._parser.CurrentByteIndex + self._shift, record=self._count
+            )
         except (LookupError, ValueError) as error:
             return SourceError(f"cannot be read: {error}; convert the file to UTF-8", file=name, offset=0)
         return None
@@ -159,11 +222,12 @@ class XmlSplitter:
         raise DoctypeError
 
     def _on_namespace(self, prefix: str | None, uri: str) -> None:
-        if not self._inside:
-            self._declares_namespaces = True
+        # Whose declaration it is shows with the start tag that follows.
+        self._declared_now = True
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        declares, self._declared_now = self._declared_now, False
         if self._inside:
             self._deepest = max(self._deepest, self._depth)
             return
@@ -176,10 +240,11 @@ class XmlSplitter:
             self._start, self._line = index, self._parser.CurrentLineNumber
             self._deepest = self._depth
             return
+        self._declares_namespaces |= declares
         if self._depth > self._limits.max_record_depth:
             raise _TooMuchError(self._limits.too_deep().msg)
         start_tag = self._start_tag(index)
-        self._around.append(_Open(tag, start_tag, re.split(r"[\s/>]", start_tag[1:], maxsplit=1)[0]))
+        self._around.append(_Open(tag, start_tag, _qualified(start_tag)))
 
     def _on_end(self, name: str) -> None:
         self._depth -= 1
@@ -195,6 +260,8 @@ class XmlSplitter:
         end = self._end_of_tag(self._parser.CurrentByteIndex)
         if self._is_record:
             self._ready.append(self._record(end))
+            begin = self._buffer[self._start - self._base :][:_NAME]
+            self._behind = (end, self._parser.CurrentLineNumber, self._count, tuple(self._around), begin)
         elif self._around and self._overlong is None:
             text = self._decode(self._start, end)
             self._kept_bytes += len(text)
@@ -231,17 +298,34 @@ class XmlSplitter:
         return self._start_tag(self._start).endswith("/>")
 
     def _record(self, end: int) -> RawRecord:
-        number = self._count
+        number, line, offset = self._count, self._line + self._line_shift, self._start + self._shift
         self._count += 1
         length = end - self._start
         if self._overlong is not None or length > self._limits.max_record_bytes:
             excerpt = self._overlong or self._buffer[self._start - self._base :][:EXCERPT]
-            return RawRecord(excerpt, number, self._line, self._start, self._limits.too_long(length))
+            return RawRecord(excerpt, number, line, offset, self._limits.too_long(length))
         data = self._buffer[self._start - self._base : end - self._base]
         problem = self._limits.too_deep() if self._deepest - self._depth > self._limits.max_record_depth else None
         if self._leans(data):
             data = self._framed(data)
-        return RawRecord(data, number, self._line, self._start, problem)
+        return RawRecord(data, number, line, offset, problem)
+
+    @property
+    def behind(self) -> Place | None:
+        """The place behind the last record that was found."""
+        if self._behind is None:
+            return None
+        end, line, count, around, begin = self._behind
+        return Place(
+            end + self._shift,
+            line + self._line_shift,
+            count,
+            tuple(element.start_tag for element in around),
+            _qualified(begin.decode(self._encoding, "ignore")),
+            self._encoding in ("utf-8", "ascii") and not self._wanted,
+            self._declares_namespaces,
+            self._declared,
+        )
 
     def _leans(self, data: bytes) -> bool:
         """Whether the record cannot be read without what is around it."""
@@ -264,7 +348,7 @@ class XmlSplitter:
     def _decode(self, start: int, end: int) -> str:
         return self._buffer[start - self._base : end - self._base].decode(self._encoding)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str) -> SourceError | None:
         """Drop what is behind: everything, or everything before the record that is open."""
         fed = self._base + len(self._buffer)
         if self._inside and fed - self._start > self._limits.max_record_bytes + CHUNK:
@@ -277,7 +361,13 @@ class XmlSplitter:
             keep_from = self._parser.CurrentByteIndex
         if fed - keep_from > self._limits.max_record_bytes + 2 * CHUNK:
             message = "one tag is over the limit of a record (setting max_record_bytes)"
-            raise SourceError(message, file=name, offset=keep_from, record=self._count)
+            return SourceError(message, file=name, offset=keep_from + self._shift, record=self._count)
         if keep_from > self._base:
             self._buffer = self._buffer[keep_from - self._base :]
             self._base = keep_from
+        return None
+
+
+def _qualified(start_tag: str) -> str:
+    """The name in a start tag as it is written."""
+    return re.split(r"[\s/>]", start_tag[1:], maxsplit=1)[0]

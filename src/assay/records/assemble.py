@@ -10,9 +10,9 @@ import numpy as np
 import orjson
 import polars as pl
 
-from assay.reading import Ints
+from assay.reading import Bools, Ints
 from assay.records.claims import ANY_TEXT, Claim
-from assay.records.cursor import Bools, Text
+from assay.records.cursor import Text
 from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States
 
 #: From the JSON texts of values to a column of them; null where the reference takes a text otherwise or not at all.

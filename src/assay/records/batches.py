@@ -258,7 +258,11 @@ class RecordReader(Generic[M]):
         try:
             for judged in _ahead(blocks, CompiledJudge(self.compiler)) if compiled else self._unjudged(blocks):
                 left = None if limit is None else limit - count.read
-                yield self._completed(count, judged if left is None else judged.first(left), judge)
+                wanted = judged if left is None else judged.first(left)
+                found = wanted.block.damage(wanted.block, wanted.rest) if wanted.block.damage is not None else None
+                yield self._completed(count, wanted if found is None else wanted.first(found[0]), judge)
+                if found is not None:
+                    raise found[1]
                 if limit is not None and count.read >= limit:
                     return
         except SourceError as error:

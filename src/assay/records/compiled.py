@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from assay.reading import Block, Ints
+from assay.reading import Block, Bools, Ints
 from assay.records.assemble import Assembly
 from assay.records.claims import NotCompiled
-from assay.records.cursor import Bools, Cursor, Text
+from assay.records.cursor import Cursor, Text
 from assay.records.found import Level
 from assay.records.observe import Observed
 from assay.records.shape import Shape, ShapeCompiler

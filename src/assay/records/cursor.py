@@ -7,23 +7,17 @@ was expected is not `ok` any more; its position means nothing from then on, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from assay.reading import PAD, Block, Ints
+from assay.reading import Block, Bools, Ints
 from assay.reading.json_text import brackets, unescaped
-
-Bools = npt.NDArray[np.bool_]
-Words = npt.NDArray[np.uint64]
+from assay.reading.octets import Octets, Words
 
 _WORD: Final = 8
-#: Bytes that are looked at together: what a block is padded with.
-_WINDOW: Final = len(PAD)
 _BACKSLASH: Final = 92
 _OPEN_BRACKET: Final = 91
 _OPEN_BRACE: Final = 123
@@ -37,7 +31,7 @@ _ONE: Final = np.uint64(1)
 _THREE: Final = np.uint64(3)
 
 
-class Text:
+class Text(Octets):
     """The bytes of a block, and where a delimiter stands in them.
 
     Args:
@@ -47,38 +41,20 @@ class Text:
     """
 
     def __init__(self, block: Block, delimiter: int, *, escapes: bool) -> None:
-        data = block.data
+        super().__init__(block.data)
         self.block = block
-        self.bytes = np.frombuffer(data, np.uint8)
-        self.size = len(data) - len(PAD)
-        self._windows: dict[int, npt.NDArray[np.void]] = {}
         self._brackets: tuple[Ints, Ints] | None = None
-        content = self.bytes[: self.size]
-        places = np.flatnonzero(content == delimiter)
+        places = np.flatnonzero(self.content == delimiter)
         self.backslashes: Ints | None = None
-        if escapes and b"\\" in data:
-            self.backslashes = np.flatnonzero(content == _BACKSLASH)
+        if escapes and b"\\" in block.data:
+            self.backslashes = np.flatnonzero(self.content == _BACKSLASH)
             places = unescaped(places, self.backslashes, self.bytes)
         self.places: Ints = places if len(places) else np.array([self.size])
         self.delimiter = bytes([delimiter])
 
-    def words(self, at: Ints, count: int) -> Words:
-        """So many words of 8 bytes from each place, little-endian; shape (places, count)."""
-        if count == 2:
-            # Numpy copies items of 16 bytes by a way of its own that is slower than that of 24.
-            return self.words(at, 3)[:, :2]
-        window = self._windows.get(count)
-        if window is None:
-            width = _WORD * count
-            window = self._windows[count] = np.ndarray(
-                (len(self.bytes) - width + 1,), f"V{width}", self.block.data, 0, (1,)
-            )
-        return window[at].view(np.uint64).reshape(len(at), count)
-
     def without_control(self, starts: Ints, ends: Ints) -> Bools:
         """Which of these stretches have no control character; they must not overlap."""
-        content = self.bytes[: self.size]
-        places = np.flatnonzero(content < 0x20)
+        places = np.flatnonzero(self.content < 0x20)
         clean: Bools = np.searchsorted(places, starts) == np.searchsorted(places, ends)
         return clean
 
@@ -94,7 +70,7 @@ class Text:
 
     def _pairs(self) -> tuple[Ints, Ints]:
         """Brackets of both kinds outside strings, in pairs, in the order in which they open."""
-        content = self.bytes[: self.size]
+        content = self.content
         marks = brackets(content)
         starts = self.block.starts
         rows = np.searchsorted(starts, marks, "right") - 1
@@ -164,14 +140,7 @@ class Cursor:
 
     def fits(self, literal: bytes) -> Bools:
         """In which records the literal comes next."""
-        fits = np.ones(len(self.at), np.bool_)
-        for begin in range(0, len(literal), _WINDOW):
-            words, masks = _literal(literal[begin : begin + _WINDOW])
-            at = self.at if not begin else np.minimum(self.at + begin, self.text.size)
-            found = self.text.words(at, len(words))
-            for column, (word, mask) in enumerate(zip(words, masks, strict=True)):
-                fits &= (found[:, column] if mask is None else found[:, column] & mask) == word
-        return fits
+        return self.text.fits(self.at, literal)
 
     def move(self, literal: bytes) -> None:
         """Step over a literal that is there."""
@@ -219,15 +188,3 @@ def _first_stop(word: Words) -> Ints:
     lowest = (stops & (~stops + _ONE)) - _ONE
     before: Ints = np.asarray(np.bitwise_count(lowest) >> _THREE, np.int64)
     return before
-
-
-@lru_cache(maxsize=4096)
-def _literal(literal: bytes) -> tuple[Sequence[np.uint64], Sequence[np.uint64 | None]]:
-    """A literal as words, and for the last one which of its bytes count."""
-    count = -(-len(literal) // _WORD)
-    words = np.frombuffer(literal.ljust(count * _WORD, b"\0"), np.uint64)
-    rest = len(literal) % _WORD
-    masks: list[np.uint64 | None] = [None] * count
-    if rest:
-        masks[-1] = np.uint64((1 << (8 * rest)) - 1)
-    return list(words), masks

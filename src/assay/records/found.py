@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from assay.reading import Ints
-from assay.records.cursor import Bools
+from assay.reading import Bools, Ints
 
 States = npt.NDArray[np.uint8]
 

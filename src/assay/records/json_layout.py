@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from assay.reading import Ints
-from assay.records.cursor import Bools, Cursor
+from assay.reading import Bools, Ints
+from assay.records.cursor import Cursor
 from assay.records.found import BARE, NULL, QUOTED, Level, merged
 
 _QUOTE: Final = 34

@@ -1,0 +1,212 @@
+"""Cutting an XML stream into blocks of records: by expat, and where records follow each other plainly, by their tags.
+
+Records of one name between which there is only white space can be found by looking for their tags, many at once, as
+long as nothing comes that could hide a tag: a comment, CDATA, a processing instruction, a record within a record, a
+namespace that is declared anew. Whatever is not so plain is given to expat, and from behind it the look goes on.
+Whether what is inside such records is well formed is not known then: `Block.damage` tells it of those that nothing else
+proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import BinaryIO, Final
+from xml.parsers import expat
+
+import numpy as np
+
+from assay.errors import SourceError
+from assay.reading.block import PAD, Block, Damage, Ints
+from assay.reading.octets import Octets
+from assay.reading.raw import Limits, RawRecord
+from assay.reading.xml_split import CHUNK, Place, XmlSplitter
+
+_LF: Final = 10
+_LESS: Final = 60
+_SLASH: Final = 47
+_SPACES: Final = (32, 9, 10, 13)
+#: What may follow the name in a start tag.
+_AFTER_NAME: Final = (*_SPACES, 62, 47)
+#: What begins a comment, CDATA or a processing instruction behind `<`.
+_HIDES: Final = (33, 63)
+#: Where fewer records than these are found at once, so many bytes are left to expat.
+_FEW: Final = 4
+_FAR: Final = 1024 * 1024
+
+
+class XmlBlocks:
+    """One pass over one stream.
+
+    Args:
+        stream: The stream.
+        size: Bytes of a block.
+        make: Makes a splitter that begins at a place; None: at the beginning.
+        limits: Bounds on one record.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, size: int, make: Callable[[Place | None], XmlSplitter], limits: Limits
+    ) -> None:
+        self._stream = stream
+        self._name = str(getattr(stream, "name", "<stream>"))
+        self._size = size
+        self._make = make
+        self._limits = limits
+        # What is read and not yet given; the place is that of its first byte.
+        self._data = b""
+        self._place: Place | None = None
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks.
+
+        Raises:
+            SourceError: as the splitter says; what lies before was given.
+        """
+        stretch = CHUNK
+        while True:
+            yield from self._exactly(stretch)
+            if self._place is None:
+                return
+            stretch = _FAR
+            while (block := self._plainly(self._place)) is not None:
+                if len(block) >= _FEW:
+                    stretch = CHUNK
+                yield block
+
+    def _fill(self, size: int) -> None:
+        """Have so many bytes, if there are."""
+        parts = [self._data]
+        have = len(self._data)
+        while have < size and not self._ended:
+            part = self._stream.read(size - have)
+            self._ended = not part
+            parts.append(part)
+            have += len(part)
+        self._data = b"".join(parts)
+
+    def _exactly(self, stretch: int) -> Iterator[Block]:
+        """By expat, until so many bytes are read and the look can go on behind a record; else to the end."""
+        splitter = self._make(self._place)
+        offset = self._place.offset if self._place is not None else 0
+        self._place = None
+        begin, fed = offset, 0
+        raws: list[RawRecord] = []
+        size = 0
+        while True:
+            if fed == len(self._data):
+                self._fill(fed + CHUNK)
+            chunk = self._data[fed : fed + CHUNK]
+            fed += len(chunk)
+            found, failure = splitter.feed(chunk, self._name)
+            raws += found
+            size += sum(len(raw.data) for raw in found)
+            behind = splitter.behind
+            goes_on = behind is not None and behind.plain and offset + fed - begin >= stretch
+            if raws and (size >= self._size or failure or not chunk or goes_on):
+                yield Block.of(raws)
+                raws, size = [], 0
+            if failure is not None:
+                raise failure
+            if not chunk:
+                return
+            # Behind the last record is where a look could go on.
+            keep = behind.offset - offset if behind is not None and behind.plain else fed
+            self._data, offset, fed = self._data[keep:], offset + keep, fed - keep
+            if goes_on:
+                self._place = behind
+                return
+
+    def _plainly(self, place: Place) -> Block | None:
+        """The records behind a place as far as they follow each other plainly; None where none does."""
+        if not place.plain:
+            return None
+        self._fill(self._size)
+        text = Octets(self._data + PAD)
+        found = _plain_elements(text, place.name.encode(), self._limits)
+        if found is None:
+            return None
+        starts, ends = found
+        newlines = np.flatnonzero(text.content == _LF)
+        lines = np.searchsorted(newlines, starts) + place.line
+        head, tail = place.frame
+        block = Block(
+            text.data,
+            starts,
+            ends,
+            np.arange(place.count, place.count + len(starts)),
+            starts + place.offset,
+            lines,
+            head=head,
+            tail=tail,
+            damage=partial(_damage, name=self._name, around="".join(place.around).encode()),
+        )
+        end = int(ends[-1])
+        line = place.line + int(np.searchsorted(newlines, end))
+        self._place = replace(place, offset=place.offset + end, line=line, count=place.count + len(starts))
+        self._data = self._data[end:]
+        return block
+
+
+def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, Ints] | None:
+    """Where the whole elements of a name are with which a text begins, as far as only white space is between them."""
+    opening = np.flatnonzero(text.content == _LESS)
+    following = text.bytes[opening + 1]
+    hidden = np.flatnonzero((following == _HIDES[0]) | (following == _HIDES[1]))
+    limit = int(opening[hidden[0]]) if len(hidden) else text.size
+    declares = text.data.find(b"xmlns", 0, limit)
+    limit = limit if declares < 0 else declares
+    is_end = following == _SLASH
+    tags, end_tags = opening[~is_end], opening[is_end]
+    starts = tags[text.fits(tags, b"<" + name)]
+    starts = starts[np.isin(text.bytes[starts + len(name) + 1], _AFTER_NAME)]
+    close = b"</" + name + b">"
+    ends = end_tags[text.fits(end_tags, close)] + len(close)
+    count = min(len(starts), int(np.searchsorted(ends, limit, "right")))
+    following, starts, ends = starts[1 : count + 1], starts[:count], ends[:count]
+    if not count or (starts[0] and not np.isin(text.bytes[: starts[0]], _SPACES).all()):
+        return None
+    wrong = starts >= ends
+    wrong[: len(following)] |= ends[: len(following)] > following
+    wrong[1:] |= _filled(text, ends[:-1], starts[1:])
+    wrong |= ends - starts > limits.max_record_bytes
+    # So few tags cannot be nested too deeply.
+    wrong |= np.searchsorted(opening, ends) - np.searchsorted(opening, starts) > limits.max_record_depth
+    if wrong.any():
+        count = int(wrong.argmax())
+    return (starts[:count], ends[:count]) if count else None
+
+
+def _filled(text: Octets, starts: Ints, ends: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which of these gaps hold more than white space."""
+    lengths = np.maximum(ends - starts, 0)
+    before = lengths.cumsum() - lengths
+    between = text.bytes[np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)]
+    filled = np.zeros(len(starts), np.bool_)
+    filled[np.repeat(np.arange(len(starts)), lengths)[~np.isin(between, _SPACES)]] = True
+    return filled
+
+
+def _damage(block: Block, rows: Ints, *, name: str, around: bytes) -> Damage | None:
+    """The first of some records that is not well formed.
+
+    They can be parsed one behind the other: each ends with the only end tag of its name, so that what it leaves open is
+    a mistake there and then.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.Parse(around, False)
+    fed = len(around)
+    for row in rows.tolist():
+        start, end = int(block.starts[row]), int(block.ends[row])
+        try:
+            parser.Parse(block.data[start:end], False)
+        except expat.ExpatError as error:
+            place = parser.ErrorByteIndex - fed
+            line = int(block.lines[row]) + block.data.count(b"\n", start, start + place)
+            message = f"not well-formed XML at line {line}: {expat.errors.messages[error.code]}"
+            offset = int(block.offsets[row]) + place
+            return row, SourceError(message, file=name, offset=offset, record=int(block.records[row]))
+        fed += end - start
+    return None
