@@ -7,11 +7,15 @@ the reference.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
 Kind = Literal["null", "bool", "number", "text", "object", "array"]
+#: So deep is looked into a value.
+_DEPTH: Final = 50
+#: So many keys may an object have, in all records together: patterns grow with them.
+_WIDTH: Final = 1_000
 
 
 @dataclass
@@ -28,8 +32,8 @@ class Observed:
     keys: dict[str, Observed] = field(default_factory=dict)
     items: Observed | None = None
 
-    def note(self, value: Any) -> None:
-        """See one more value."""
+    def note(self, value: Any, depth: int = 0) -> None:
+        """See one more value, which is so deep in its record."""
         match value:
             case None:
                 self.kinds.add("null")
@@ -41,12 +45,12 @@ class Observed:
                 self.kinds.add("text")
             case dict():
                 self.kinds.add("object")
-                self._note_keys(value)
+                self._note_keys(value, depth + 1)
             case list():
                 self.kinds.add("array")
-                for item in value:
+                for item in value if depth < _DEPTH else ():
                     self.items = self.items or Observed()
-                    self.items.note(item)
+                    self.items.note(item, depth + 1)
 
     def note_json(self, text: str) -> None:
         """See one more JSON text; what is none is passed over."""
@@ -55,8 +59,10 @@ class Observed:
         except orjson.JSONDecodeError:
             return
 
-    def _note_keys(self, members: dict[str, Any]) -> None:
+    def _note_keys(self, members: dict[str, Any], depth: int) -> None:
         """A key that is new goes behind the one that it follows."""
+        if depth > _DEPTH or len(self.keys.keys() | members.keys()) > _WIDTH:
+            return
         order = list(self.keys)
         place = 0
         for key, value in members.items():
@@ -66,5 +72,5 @@ class Observed:
                 order.insert(place, key)
                 place += 1
                 self.keys[key] = Observed()
-            self.keys[key].note(value)
+            self.keys[key].note(value, depth)
         self.keys = {key: self.keys[key] for key in order}

@@ -107,6 +107,8 @@ _COMMA: Final = ", ?"
 _COLON: Final = ": ?"
 #: Members that may all be absent make a pattern that grows with the square of their number.
 _ALL_OPTIONAL: Final = 8
+#: Characters of a pattern of a value that nobody asks for.
+_LONGEST: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -616,8 +618,12 @@ def _piece(number: int) -> str:
 
 
 def _anything(seen: Observed) -> str:
-    """The pattern of a value that nobody asks for: it must be JSON all the same."""
-    ways = [ESCAPED, _NUMBER, "true", "false", "null"]
+    """The pattern of a value that nobody asks for: it must be JSON all the same.
+
+    Patterns grow with each level by a factor; one that grows too long is left at scalars.
+    """
+    scalars = [ESCAPED, _NUMBER, "true", "false", "null"]
+    ways = [*scalars]
     if "object" in seen.kinds:
         inner = [_Member(key, _anything(one), optional=True, plain=None) for key, one in seen.keys.items()]
         ways.append(_object(inner) if inner and len(inner) <= _ALL_OPTIONAL else r"\{\}")
@@ -627,7 +633,8 @@ def _anything(seen: Observed) -> str:
         else:
             one = _anything(seen.items)
             ways.append(rf"\[(?:{one}(?:{_COMMA}{one})*)?\]")
-    return f"(?:{'|'.join(ways)})"
+    pattern = f"(?:{'|'.join(ways)})"
+    return pattern if len(pattern) <= _LONGEST else f"(?:{'|'.join(scalars)})"
 
 
 def _is_escaped(key: str) -> bool:
