@@ -166,12 +166,14 @@ def _cleaned(data: bytes) -> tuple[bytes, dict[int, bytes]] | None:
         end = data.find(b"\n", at)
         end = len(data) if end < 0 else end
         line = data[start:end]
-        odd[row] = line.removesuffix(b"\r")
-        kept = len(odd[row]) if uniform else len(line)
+        record = line.removesuffix(b"\r")
+        if record.strip(_BLANK.encode()):
+            odd[row] = record
+        kept = len(record) if uniform else len(line)
         clean[start : start + kept] = b" " * kept
         if len(odd) > _ODD:
             return None
-    return bytes(clean) if odd else data, odd
+    return bytes(clean), odd
 
 
 def _places(data: bytes, *, returns: bool) -> Iterator[int]:
