@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError
 from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
-from assay.reading.jsonl import decode_json, refuse_other
+from assay.reading.jsonl import decode_json
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import SNIFFED, refuse_other
 
 
 @ProcessorFactory.register("json")
@@ -45,8 +46,13 @@ class JsonProcessor:
         Raises:
             SourceError: what encloses the records is not JSON, or ends early; records before it have been given.
         """
-        walk = _Walk(JsonCursor(stream), self._limits)
-        while walk.cursor.peek():
+        cursor = JsonCursor(stream)
+        walk = _Walk(cursor, self._limits)
+        cursor.peek()
+        refuse_other(cursor.head(SNIFFED), cursor.name, "json")
+        if cursor.head(3) == b"\xef\xbb\xbf":
+            raise cursor.fail("begins with a byte order mark, which JSON forbids; remove its first 3 bytes")
+        while cursor.peek():
             if self._path:
                 yield from walk.down(self._path)
             else:
@@ -64,8 +70,6 @@ class _Walk:
     def records(self) -> Iterator[RawRecord]:
         """The elements of the array that begins here, or the one value."""
         cursor = self.cursor
-        if cursor.offset == 0:
-            self._refuse_marks()
         if not cursor.take(b"["):
             yield self._record()
             return
@@ -88,8 +92,6 @@ class _Walk:
         """The records under a path of keys in the object that begins here."""
         cursor = self.cursor
         key, rest = path[0], path[1:]
-        if cursor.offset == 0:
-            self._refuse_marks()
         if not cursor.take(b"{"):
             raise cursor.fail(f"expected an object with the key {_shown(key)}", self._count)
         keys: list[bytes] = []
@@ -138,12 +140,6 @@ class _Walk:
         if depth > self._limits.max_record_depth:
             return RawRecord(data, number, line, offset, self._limits.too_deep())
         return RawRecord(data, number, line, offset)
-
-    def _refuse_marks(self) -> None:
-        head = self.cursor.head(4)
-        refuse_other(head, self.cursor.name)
-        if head.startswith(b"\xef\xbb\xbf"):
-            raise self.cursor.fail("begins with a byte order mark, which JSON forbids; remove its first 3 bytes")
 
 
 def _shown(key: bytes) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from assay.errors import SourceError, ValidationError
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import SNIFFED, is_array_of_records, refuse_document, refuse_other
 
 CHUNK: Final = 1024 * 1024
 _BLANK: Final = b" \t\r"
-_WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{", b"[\x00", b"\x00[")
 
 
 def decode_json(data: bytes) -> Any:
@@ -28,21 +28,6 @@ def decode_json(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise ValidationError(f"not JSON: {error}") from None
-
-
-def refuse_other(head: bytes, name: str) -> None:
-    """Raise a SourceError if data that begins with `head` is plainly no JSON: nothing of it could be a record."""
-    if head.startswith(_WIDE):
-        raise SourceError("looks like UTF-16; JSON is UTF-8: convert the file", file=name, offset=0)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<!", b"<")):
-        raise SourceError("looks like XML, not JSON; say format='xml' or mend the suffix", file=name, offset=0)
-
-
-def _refuse_document(head: bytes, name: str) -> None:
-    first, newline, _ = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
-    if newline and first.strip() in (b"[", b"{"):
-        message = "looks like one JSON document over several lines; say format='json' or mend the suffix"
-        raise SourceError(message, file=name, offset=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +59,7 @@ class JsonlProcessor:
 
     def __init__(self, *, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        self._of_objects = False
 
     def process(self, data: bytes) -> Any:
         """Parse one record (strict RFC 8259)."""
@@ -81,6 +67,7 @@ class JsonlProcessor:
 
     def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
         """The verdict is given on the record's own bytes."""
+        self._of_objects = not issubclass(model, RootModel)
         return bytes
 
     def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
@@ -102,8 +89,14 @@ class JsonlProcessor:
         offset = 0
         rest = b""
         read = stream.read(size)
-        refuse_other(read, name)
-        _refuse_document(read, name)
+        refuse_other(read, name, "jsonl")
+        refuse_document(read, name)
+        if self._of_objects and is_array_of_records(read):
+            more = stream.read(size)
+            if not more or len(read) >= SNIFFED:
+                message = "looks like one JSON array of records, not JSON Lines; say format='json' or mend the suffix"
+                raise SourceError(message, file=name, offset=0)
+            read += more
         while read:
             end = read.rfind(b"\n") + 1
             if end:

@@ -249,6 +249,7 @@ class RecordReader(Generic[M]):
     def _compiled(self, count: FileCount, stream: Any, processor: JsonlProcessor, limit: int | None) -> Iterator[Batch]:
         """Chunk by chunk: what the compiled verdict is not certain of goes to the reference and back to its place."""
         judge = CompiledJudge(self.compiler, self.settings.max_record_bytes)
+        json_text_for(processor, self.model)
         line = 0
         try:
             for chunk, judged in _ahead(processor.chunks(stream, min(self.settings.batch_bytes, _CHUNK)), judge):
