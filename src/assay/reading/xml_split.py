@@ -15,9 +15,14 @@ from xml.parsers import expat
 
 from assay.errors import SourceError
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import refuse_other
 from assay.reading.xml_path import Name, RecordPath
 
 CHUNK: Final = 64 * 1024
+#: A chunk grows with what must be kept of the ones before, up to so much: else one long token is gone over each time.
+_GROWN: Final = 4 * 1024 * 1024
+#: So deep may elements be nested before it costs too much memory to find the end of the record.
+_STACK: Final = 1_000_000
 #: Marks a raw record that stands in its document's frame: this many elements around it.
 FRAME: Final = "assay-frame"
 _START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
@@ -65,6 +70,7 @@ class XmlSplitter:
         self._encoding = "utf-8"
         self._declared: str | None = None
         self._buffer = b""
+        self._blank = True
         self._base = 0
         self._ancestry: list[str] = []
         self._around: list[_Open] = []
@@ -91,16 +97,15 @@ class XmlSplitter:
         self._parser = self._make_parser()
         first = True
         while True:
-            chunk = stream.read(CHUNK)
+            chunk = stream.read(max(CHUNK, min(len(self._buffer), _GROWN)))
             if first and not chunk:
                 return
             if first:
-                if chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-                    message = "looks like JSON, not XML; say format='json' or mend the suffix"
-                    raise SourceError(message, file=name, offset=0)
+                refuse_other(chunk, name, "xml")
                 self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
                 first = False
             self._buffer += chunk
+            self._blank = self._blank and not chunk.strip()
             failure = self._feed(chunk, name)
             yield from self._ready
             self._ready.clear()
@@ -125,11 +130,13 @@ class XmlSplitter:
         try:
             self._parser.Parse(chunk, not chunk)
         except expat.ExpatError as error:
-            if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS] and not self._buffer.strip():
+            if self._blank:
                 return None
-            where = f"line {error.lineno}"
+            words = expat.errors.messages[error.code]
+            if self._depth and error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
+                words += ", the file ends before its elements do; get it again"
             return SourceError(
-                f"not well-formed XML at {where}: {expat.errors.messages[error.code]}",
+                f"not well-formed XML at line {error.lineno}: {words}",
                 file=name,
                 offset=self._parser.ErrorByteIndex,
                 record=self._count,
@@ -166,6 +173,8 @@ class XmlSplitter:
         self._depth += 1
         if self._inside:
             self._deepest = max(self._deepest, self._depth)
+            if self._depth > _STACK:
+                raise _TooMuchError(f"elements are nested more than {_STACK:,} deep")
             return
         tag = clark(name)
         self._ancestry.append(tag)
@@ -276,7 +285,7 @@ class XmlSplitter:
         else:
             keep_from = self._parser.CurrentByteIndex
         if fed - keep_from > self._limits.max_record_bytes + 2 * CHUNK:
-            message = "one tag is over the limit of a record (setting max_record_bytes)"
+            message = "one tag or comment is over the limit of a record (setting max_record_bytes)"
             raise SourceError(message, file=name, offset=keep_from, record=self._count)
         if keep_from > self._base:
             self._buffer = self._buffer[keep_from - self._base :]
