@@ -13,8 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import SourceError
-from assay.reading import Block, JsonlProcessor, JsonProcessor, Limits, Processor, RawRecord, blocks_of, xml_blocks
+from assay.reading import (
+    Block,
+    JsonlProcessor,
+    JsonProcessor,
+    Limits,
+    Processor,
+    RawRecord,
+    blocks_of,
+    xml_blocks,
+)
 from assay.reading.xml import XmlProcessor
+from assay.reading.xml_split import XmlSplitter
 
 LIMITS = Limits(max_record_bytes=60, max_record_depth=4)
 
@@ -152,7 +162,8 @@ def xml_documents(draw: st.DrawFn) -> bytes:
 def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: int, record: str) -> None:
     processor = XmlProcessor(record=record, limits=Limits(max_record_bytes=90, max_record_depth=3))
     expected = told(processor.split(io.BytesIO(data)))
-    with mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk):
+    small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
+    with small, mock.patch.object(XmlSplitter, "wanted", chunk):
         assert told(in_blocks(processor, data, size)) == expected
 
 

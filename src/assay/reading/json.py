@@ -13,8 +13,9 @@ from assay.errors import ConfigurationError
 from assay.reading.block import Block, gathered
 from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
-from assay.reading.jsonl import decode_json, refuse_other
+from assay.reading.jsonl import decode_json
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import SNIFFED, refuse_other
 
 _LF: Final = 10
 _BRACKETS: Final = (b"{", b"[")
@@ -65,8 +66,13 @@ class JsonProcessor:
         yield from gathered(self._found(stream, size), size)
 
     def _found(self, stream: BinaryIO, size: int) -> Iterator[RawRecord | Block]:
-        walk = _Walk(JsonCursor(stream), self._limits, size)
-        while walk.cursor.peek():
+        cursor = JsonCursor(stream)
+        walk = _Walk(cursor, self._limits, size)
+        cursor.peek()
+        refuse_other(cursor.head(SNIFFED), cursor.name, "json")
+        if cursor.head(3) == b"\xef\xbb\xbf":
+            raise cursor.fail("begins with a byte order mark, which JSON forbids; remove its first 3 bytes")
+        while cursor.peek():
             if self._path:
                 yield from walk.down(self._path)
             else:
@@ -90,8 +96,6 @@ class _Walk:
     def records(self) -> Iterator[RawRecord | Block]:
         """The elements of the array that begins here, or the one value."""
         cursor = self.cursor
-        if cursor.offset == 0:
-            self._refuse_marks()
         if not cursor.take(b"["):
             yield self._record()
             return
@@ -114,8 +118,6 @@ class _Walk:
         """The records under a path of keys in the object that begins here."""
         cursor = self.cursor
         key, rest = path[0], path[1:]
-        if cursor.offset == 0:
-            self._refuse_marks()
         if not cursor.take(b"{"):
             raise cursor.fail(f"expected an object with the key {_shown(key)}", self._count)
         keys: list[bytes] = []
@@ -186,12 +188,6 @@ class _Walk:
         if depth > self._limits.max_record_depth:
             return RawRecord(data, number, line, offset, self._limits.too_deep())
         return RawRecord(data, number, line, offset)
-
-    def _refuse_marks(self) -> None:
-        head = self.cursor.head(4)
-        refuse_other(head, self.cursor.name)
-        if head.startswith(b"\xef\xbb\xbf"):
-            raise self.cursor.fail("begins with a byte order mark, which JSON forbids; remove its first 3 bytes")
 
 
 def _shown(key: bytes) -> str:

@@ -7,19 +7,19 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from assay.errors import SourceError, ValidationError
 from assay.reading.block import PAD, Block
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import SNIFFED, is_array_of_records, refuse_document, refuse_other
 
 CHUNK: Final = 1024 * 1024
 _BLANK: Final = b" \t\r"
 _BLANKS: Final = np.frombuffer(_BLANK, np.uint8)
 _LF: Final = 10
 _CR: Final = 13
-_WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{", b"[\x00", b"\x00[")
 
 
 def decode_json(data: bytes) -> Any:
@@ -34,21 +34,6 @@ def decode_json(data: bytes) -> Any:
         raise ValidationError(f"not JSON: {error}") from None
 
 
-def refuse_other(head: bytes, name: str) -> None:
-    """Raise a SourceError if data that begins with `head` is plainly no JSON: nothing of it could be a record."""
-    if head.startswith(_WIDE):
-        raise SourceError("looks like UTF-16; JSON is UTF-8: convert the file", file=name, offset=0)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<!", b"<")):
-        raise SourceError("looks like XML, not JSON; say format='xml' or mend the suffix", file=name, offset=0)
-
-
-def _refuse_document(head: bytes, name: str) -> None:
-    first, newline, _ = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
-    if newline and first.strip() in (b"[", b"{"):
-        message = "looks like one JSON document over several lines; say format='json' or mend the suffix"
-        raise SourceError(message, file=name, offset=0)
-
-
 @ProcessorFactory.register("jsonl")
 class JsonlProcessor:
     """Records are the lines; a blank line is no record.
@@ -58,6 +43,7 @@ class JsonlProcessor:
 
     def __init__(self, *, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        self._of_objects = False
 
     def process(self, data: bytes) -> Any:
         """Parse one record (strict RFC 8259)."""
@@ -65,6 +51,7 @@ class JsonlProcessor:
 
     def json_for(self, model: type[BaseModel]) -> None:
         """The verdict is given on the record's own bytes."""
+        self._of_objects = not issubclass(model, RootModel)
 
     def split(self, stream: BinaryIO) -> Iterator[RawRecord]:
         """Cut a stream into records, holding one chunk and one record at a time."""
@@ -79,8 +66,14 @@ class JsonlProcessor:
         rest: list[bytes] = []
         kept = 0
         read = stream.read(size)
-        refuse_other(read, name)
-        _refuse_document(read, name)
+        refuse_other(read, name, "jsonl")
+        refuse_document(read, name)
+        if self._of_objects and is_array_of_records(read):
+            more = stream.read(size)
+            if not more or len(read) >= SNIFFED:
+                message = "looks like one JSON array of records, not JSON Lines; say format='json' or mend the suffix"
+                raise SourceError(message, file=name, offset=0)
+            read += more
         while read:
             end = read.rfind(b"\n") + 1
             if end:

@@ -96,9 +96,10 @@ class XmlBlocks:
         raws: list[RawRecord] = []
         size = 0
         while True:
+            wanted = splitter.wanted
             if fed == len(self._data):
-                self._fill(fed + CHUNK)
-            chunk = self._data[fed : fed + CHUNK]
+                self._fill(fed + wanted)
+            chunk = self._data[fed : fed + wanted]
             fed += len(chunk)
             found, failure = splitter.feed(chunk, self._name)
             raws += found

@@ -15,9 +15,14 @@ from xml.parsers import expat
 
 from assay.errors import SourceError
 from assay.reading.raw import EXCERPT, Limits, RawRecord
+from assay.reading.sniffing import refuse_other
 from assay.reading.xml_path import Name, RecordPath
 
 CHUNK: Final = 64 * 1024
+#: A chunk grows with what must be kept of the ones before, up to so much: else one long token is gone over each time.
+_GROWN: Final = 4 * 1024 * 1024
+#: So deep may elements be nested before it costs too much memory to find the end of the record.
+_STACK: Final = 1_000_000
 #: Marks a raw record that stands in its document's frame: this many elements around it.
 FRAME: Final = "assay-frame"
 _START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
@@ -104,6 +109,7 @@ class XmlSplitter:
         self._encoding = "utf-8"
         self._declared: str | None = None
         self._buffer = b""
+        self._blank = True
         self._base = 0
         self._ancestry: list[str] = []
         self._around: list[_Open] = []
@@ -132,7 +138,7 @@ class XmlSplitter:
         primer = "".join(place.around).encode()
         self._declared, self._count, self._first = place.declared, place.count, False
         self._declares_namespaces = place.declares_namespaces
-        self._buffer = primer
+        self._buffer, self._blank = primer, False
         self._parser.Parse(primer, False)
         self._buffer, self._base = b"", len(primer)
         self._shift = place.offset - len(primer)
@@ -146,7 +152,7 @@ class XmlSplitter:
         """
         name = str(getattr(stream, "name", "<stream>"))
         while True:
-            chunk = stream.read(CHUNK)
+            chunk = stream.read(self.wanted)
             found, failure = self.feed(chunk, name)
             yield from found
             if failure:
@@ -154,17 +160,24 @@ class XmlSplitter:
             if not chunk:
                 return
 
+    @property
+    def wanted(self) -> int:
+        """How many bytes are best fed next."""
+        return max(CHUNK, min(len(self._buffer), _GROWN))
+
     def feed(self, chunk: bytes, name: str) -> tuple[list[RawRecord], SourceError | None]:
         """Read on, nothing being the end; gives the records that end there, and how reading breaks off."""
         if self._first and not chunk:
             return [], None
         if self._first:
-            if chunk.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-                message = "looks like JSON, not XML; say format='json' or mend the suffix"
-                return [], SourceError(message, file=name, offset=0)
+            try:
+                refuse_other(chunk, name, "xml")
+            except SourceError as error:
+                return [], error
             self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
             self._first = False
         self._buffer += chunk
+        self._blank = self._blank and not chunk.strip()
         failure = self._feed(chunk, name)
         found, self._ready = self._ready, []
         if failure is None and chunk:
@@ -186,11 +199,13 @@ class XmlSplitter:
         try:
             self._parser.Parse(chunk, not chunk)
         except expat.ExpatError as error:
-            if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS] and not self._buffer.strip():
+            if self._blank:
                 return None
-            where = f"line {error.lineno + self._line_shift}"
+            words = expat.errors.messages[error.code]
+            if self._depth and error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
+                words += ", the file ends before its elements do; get it again"
             return SourceError(
-                f"not well-formed XML at {where}: {expat.errors.messages[error.code]}",
+                f"not well-formed XML at line {error.lineno + self._line_shift}: {words}",
                 file=name,
                 offset=self._parser.ErrorByteIndex + self._shift,
                 record=self._count,
@@ -230,6 +245,8 @@ class XmlSplitter:
         declares, self._declared_now = self._declared_now, False
         if self._inside:
             self._deepest = max(self._deepest, self._depth)
+            if self._depth > _STACK:
+                raise _TooMuchError(f"elements are nested more than {_STACK:,} deep")
             return
         tag = clark(name)
         self._ancestry.append(tag)
@@ -360,7 +377,7 @@ class XmlSplitter:
         else:
             keep_from = self._parser.CurrentByteIndex
         if fed - keep_from > self._limits.max_record_bytes + 2 * CHUNK:
-            message = "one tag is over the limit of a record (setting max_record_bytes)"
+            message = "one tag or comment is over the limit of a record (setting max_record_bytes)"
             return SourceError(message, file=name, offset=keep_from + self._shift, record=self._count)
         if keep_from > self._base:
             self._buffer = self._buffer[keep_from - self._base :]

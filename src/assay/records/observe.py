@@ -20,6 +20,8 @@ _SCALARS: Final[dict[bytes, Kind]] = {b'"': "text", b"t": "bool", b"f": "bool", 
 _SPACE: Final = b" \t\r\n"
 #: Deeper nesting is left to the reference.
 _DEEPEST: Final = 50
+#: So many keys may an object have, in all records together.
+_WIDEST: Final = 1_000
 
 
 class _NoJsonError(Exception):
@@ -131,6 +133,8 @@ class _Reader:
             one = Observed()
             self.value(one, depth + 1)
             keys.append((key, one))
+            if len(seen.keys) + len(keys) > 2 * _WIDEST:
+                raise _NoJsonError
             gaps.closing = self._space
             if self._token == b",":
                 gaps.comma = (self._space, self._step())
