@@ -7,6 +7,7 @@ from assay.reading.json import JsonProcessor
 from assay.reading.jsonl import JsonlProcessor
 from assay.reading.raw import Limits, Problem, RawRecord
 from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
+from assay.reading.xml import XmlProcessor
 from assay.reading.xml_path import XPath
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "SourceFile",
     "SourceLike",
     "XPath",
+    "XmlProcessor",
     "blocks_of",
     "gathered",
     "resolve",

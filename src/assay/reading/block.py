@@ -59,8 +59,11 @@ class Block:
     @classmethod
     def of(cls, raws: Sequence[RawRecord]) -> Block:
         """Single raw records as a block."""
+        head, tail = _common_frame(raws)
         return replace(
-            cls.together([raw.data for raw in raws]),
+            cls.together([raw.data[len(head) : len(raw.data) - len(tail)] for raw in raws]),
+            head=head,
+            tail=tail,
             records=np.array([raw.record for raw in raws], np.int64),
             offsets=np.array([raw.offset for raw in raws], np.int64),
             lines=np.array([raw.line for raw in raws], np.int64),
@@ -85,7 +88,8 @@ class Block:
         if self.head or self.tail:
             data = self.head + data + self.tail
         record, line, offset = int(self.records[row]), int(self.lines[row]), int(self.offsets[row])
-        return RawRecord(data, record, line, offset, self.problems.get(row))
+        problem, head, tail = self.problems.get(row), len(self.head), len(self.tail)
+        return RawRecord(data, record, line, offset, problem, head, tail)
 
     def first(self, records: int) -> Block:
         """The first of them only."""
@@ -97,6 +101,19 @@ class Block:
             offsets=self.offsets[:records],
             lines=self.lines[:records],
         )
+
+
+def _common_frame(raws: Sequence[RawRecord]) -> tuple[bytes, bytes]:
+    """What stands before and behind each of some records, where it is the same."""
+    if not raws or not raws[0].head:
+        return b"", b""
+    first = raws[0]
+    head, tail = first.data[: first.head], first.data[len(first.data) - first.tail :]
+    same = all(
+        raw.head == first.head and raw.tail == first.tail and raw.data.startswith(head) and raw.data.endswith(tail)
+        for raw in raws
+    )
+    return (head, tail) if same else (b"", b"")
 
 
 @runtime_checkable

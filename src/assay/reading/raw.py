@@ -20,6 +20,8 @@ class RawRecord:
         line: 1-based number of the line on which it begins.
         offset: 0-based offset of its first byte in the (decompressed) source.
         problem: Why it cannot be read as a record at all (too long, too deep), or None.
+        head: How many bytes of `data` stand before the record itself, as it stands in its source.
+        tail: How many stand behind it.
     """
 
     data: bytes
@@ -27,6 +29,8 @@ class RawRecord:
     line: int
     offset: int
     problem: Problem | None = None
+    head: int = 0
+    tail: int = 0
 
 
 @dataclass(frozen=True, slots=True)

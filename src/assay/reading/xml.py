@@ -72,7 +72,7 @@ class XmlProcessor:
     ) -> None:
         self._namespaces = dict(namespaces or {})
         self._path = parse_record_path(record, self._namespaces)
-        self._empty_as_null = empty_as_null
+        self.empty_as_null = empty_as_null
         self._limits = limits or Limits()
         self._context: list[Name] = []
 
@@ -87,17 +87,17 @@ class XmlProcessor:
                 pass
         except SourceError as error:
             raise ValidationError(error.message) from None
-        value = plain(_record_of(self._parse(data)))
+        value = plain(record_of(self._parse(data)))
         return {"#text": value} if isinstance(value, str) and value.strip() else value or {}
 
     def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
         """The verdict is given on the object of texts that the model's shape makes of a record."""
         shape = self.shape(model)
         self._context = shape.context()
-        empty_as_null = self._empty_as_null
+        empty_as_null = self.empty_as_null
 
         def to_json(data: bytes) -> bytes:
-            made = to_object(_record_of(self._parse(data)), shape, empty_as_null=empty_as_null)
+            made = to_object(record_of(self._parse(data)), shape, empty_as_null=empty_as_null)
             return json.dumps(made, ensure_ascii=False).encode()
 
         return to_json
@@ -135,7 +135,7 @@ class XmlProcessor:
         return parse_hardened(data)
 
 
-def _record_of(root: etree._Element) -> etree._Element:
+def record_of(root: etree._Element) -> etree._Element:
     """The record in its raw bytes: the root, or the element inside its frame."""
     before = root.getprevious()
     while before is not None:

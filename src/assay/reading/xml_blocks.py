@@ -157,7 +157,8 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     following = text.bytes[opening + 1]
     hidden = np.flatnonzero((following == _HIDES[0]) | (following == _HIDES[1]))
     limit = int(opening[hidden[0]]) if len(hidden) else text.size
-    declares = text.data.find(b"xmlns", 0, limit)
+    # Without attributes nothing is declared, and to look for one byte takes no time.
+    declares = text.data.find(b"xmlns", 0, limit) if b"=" in text.data else -1
     limit = limit if declares < 0 else declares
     is_end = following == _SLASH
     tags, end_tags = opening[~is_end], opening[is_end]

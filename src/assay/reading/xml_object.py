@@ -23,7 +23,7 @@ from assay.errors import ConfigurationError
 from assay.reading.xml_path import FieldPath, Name, XPath, parse_field_path, parse_name
 
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
-_NIL: Final = f"{{{XSI}}}nil"
+NIL: Final = f"{{{XSI}}}nil"
 _BLANKS: Final = " \t\r\n"
 _ARRAYS: Final = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.deque)
 
@@ -139,7 +139,7 @@ def plain(element: etree._Element) -> Any:
 
     An attribute that has the name of a child is called `@name`.
     """
-    if element.get(_NIL) in ("true", "1"):
+    if element.get(NIL) in ("true", "1"):
         return None
     children = [child for child in element if isinstance(child.tag, str)]
     attributes = {_local(key): value for key, value in _plain_attributes(element)}
@@ -247,7 +247,7 @@ def _attributes(element: etree._Element, name: Name) -> list[str]:
 def _value(item: etree._Element | str, shape: FieldShape, empty_as_null: bool) -> Any:
     if isinstance(item, str):
         return item if shape.keeps_blanks else item.strip(_BLANKS)
-    if item.get(_NIL) in ("true", "1"):
+    if item.get(NIL) in ("true", "1"):
         return None
     has_children = len(item) > 0 and any(isinstance(child.tag, str) for child in item)
     if empty_as_null and not has_children and not _text(item):

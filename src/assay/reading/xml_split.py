@@ -323,9 +323,13 @@ class XmlSplitter:
             return RawRecord(excerpt, number, line, offset, self._limits.too_long(length))
         data = self._buffer[self._start - self._base : end - self._base]
         problem = self._limits.too_deep() if self._deepest - self._depth > self._limits.max_record_depth else None
-        if self._leans(data):
-            data = self._framed(data)
-        return RawRecord(data, number, line, offset, problem)
+        if not self._leans(data):
+            return RawRecord(data, number, line, offset, problem)
+        framed, head = self._framed(data)
+        if self._encoding not in ("utf-8", "ascii"):
+            # The record alone could not be read.
+            return RawRecord(framed, number, line, offset, problem)
+        return RawRecord(framed, number, line, offset, problem, head, len(framed) - head - len(data))
 
     @property
     def behind(self) -> Place | None:
@@ -352,15 +356,19 @@ class XmlSplitter:
             or (self._declares_namespaces and bool(self._around))
         )
 
-    def _framed(self, data: bytes) -> bytes:
-        """The smallest document that holds the record: declaration, start tags around it, kept children, itself."""
+    def _framed(self, data: bytes) -> tuple[bytes, int]:
+        """The smallest document that holds the record: declaration, start tags around it, kept children, itself.
+
+        And how many bytes stand before it.
+        """
         declaration = f'<?xml version="1.0" encoding="{self._declared}"?>' if self._declared else ""
         head = [declaration, f"<?{FRAME} {len(self._around)}?>"]
         for element in self._around:
             head += [element.start_tag, *element.kept]
         tail = "".join(f"</{element.qualified}>" for element in reversed(self._around))
         bom = "\ufeff".encode(self._encoding) if self._encoding.startswith("utf-16") else b""
-        return bom + "".join(head).encode(self._encoding) + data + tail.encode(self._encoding)
+        before = bom + "".join(head).encode(self._encoding)
+        return before + data + tail.encode(self._encoding), len(before)
 
     def _decode(self, start: int, end: int) -> str:
         return self._buffer[start - self._base : end - self._base].decode(self._encoding)

@@ -71,12 +71,14 @@ class Referred:
 
     Attributes:
         refer: Its judgement.
+        quotes: Whether it is asked for strings with their quotation marks (JSON).
     """
 
     slot: int
     dtype: pl.DataType
     presence: Presence
     refer: Refer
+    quotes: bool = True
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Assembly:
         for slot, one in found.items():
             text = sliced[f"{slot}"]
             if self._spaced:
-                proofs.append(self._text.without_control(one.starts, one.ends) | (one.states != QUOTED))
+                proofs.append(self._text.clean(one.starts, one.ends) | (one.states != QUOTED))
             if self._text.backslashes is not None:
                 escaped = self._text.has_backslash(one.starts, one.ends) & (one.states == QUOTED)
                 if escaped.any():
@@ -231,13 +233,13 @@ class Assembly:
         raise AssertionError(value)
 
     def _referred(self, value: Referred, found: Found, proofs: list[Bools]) -> pl.Series:
-        quoted = (found.states == QUOTED).astype(np.int64)
+        quoted = (found.states == QUOTED).astype(np.int64) if value.quotes else np.zeros(len(found.states), np.int64)
         there = found.states >= BARE
         lengths = np.where(there, found.ends - found.starts + 2 * quoted, 0)
         places = pl.DataFrame({"start": found.starts - quoted, "length": lengths.astype(np.uint64)})
         texts = places.select(self._data.bin.slice(pl.col("start"), pl.col("length")).cast(pl.String)).to_series()
-        if self._spaced and not _all_are(quoted, 0):
-            proofs.append(self._text.without_control(found.starts, found.ends) | (quoted == 0))
+        if self._spaced:
+            proofs.append(self._text.clean(found.starts, found.ends) | (found.states != QUOTED))
         column = value.refer(texts)
         proofs.append(column.is_not_null().to_numpy() | ~there)
         return _with_presence(column, value, found, proofs)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
@@ -26,15 +25,19 @@ from assay.reading import (
     RawRecord,
     SourceFile,
     SourceLike,
+    XmlProcessor,
     blocks_of,
     gathered,
     resolve,
 )
 from assay.records.columns import Columns, Datetimes
 from assay.records.compiled import CompiledJudge, Judged
+from assay.records.json_shape import JsonShapes
 from assay.records.rejects import Reject, rejects_frame, worded
-from assay.records.shape import FieldVerdict, ShapeCompiler
+from assay.records.schema import Schema
+from assay.records.shape import FieldVerdict, Shapes
 from assay.records.verdict import Judge, json_text_for
+from assay.records.xml_shape import XmlShapes
 from assay.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
@@ -44,6 +47,8 @@ TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line"
 
 #: Bytes of a block: enough that what is done once a block costs nothing.
 _BLOCK: Final = 4 * 1024 * 1024
+#: From the best to the worst.
+_WAYS: Final = ("compiled", "field", "record")
 #: Blocks that are judged while one is handled.
 _AHEAD: Final = 2
 
@@ -139,27 +144,32 @@ class RecordReader(Generic[M]):
         if not (isinstance(self.model, type) and issubclass(self.model, BaseModel)):
             raise ConfigurationError(f"the model is a Pydantic model, not {self.model!r}")
         self.columns = Columns(self.model, decimals=self.format.decimals, datetimes=self.format.datetimes)
-        self.compiler = ShapeCompiler(self.model, self.columns)
+        self._core = Schema(self.model, self.columns)
 
     @property
     def schema(self) -> pl.Schema:
         """The model's columns."""
         return self.columns.schema
 
-    @cached_property
-    def _verdicts(self) -> dict[str, FieldVerdict]:
-        return self.compiler.explain()
-
     def field_verdicts(self, files: Iterable[SourceFile]) -> dict[str, FieldVerdict]:
         """How each field is judged; where all records go to the reference for another reason, that under ""."""
-        others = {self.format.format or file.format or "" for file in files} - {"jsonl", "json"}
-        if others:
-            return {"": FieldVerdict("record", f"{', '.join(sorted(others))} is judged by the reference")}
-        return self._verdicts
+        verdicts: dict[str, FieldVerdict] = {}
+        for file in {self.format.format or file.format: file for file in files}.values():
+            language = self._language(self.processor(file))
+            if language is None:
+                return {"": FieldVerdict("record", f"{self.format.format or file.format} is no format of ours")}
+            for name, one in language.explain().items():
+                if name not in verdicts or _WAYS.index(one.way) > _WAYS.index(verdicts[name].way):
+                    verdicts[name] = one
+        return verdicts
 
-    @cached_property
-    def _is_compiled(self) -> bool:
-        return self.settings.compiled and all(one.way != "record" for one in self._verdicts.values())
+    def _language(self, processor: Processor) -> Shapes | None:
+        """What compiles the model for records of a format; None where nothing does."""
+        if isinstance(processor, JsonlProcessor | JsonProcessor):
+            return JsonShapes(self._core)
+        if isinstance(processor, XmlProcessor):
+            return XmlShapes(self._core, self.model, processor.shape(self.model), empty_as_null=processor.empty_as_null)
+        return None
 
     def processor(self, file: SourceFile | None = None) -> Processor:
         """The processor for a file.
@@ -254,9 +264,9 @@ class RecordReader(Generic[M]):
         """Block by block: what no shape is certain of goes to the reference and back to its place."""
         judge = self._judge(processor)
         blocks = blocks_of(processor, stream, self._block_bytes)
-        compiled = self._is_compiled and isinstance(processor, JsonlProcessor | JsonProcessor)
+        language = self._language(processor) if self.settings.compiled else None
         try:
-            for judged in _ahead(blocks, CompiledJudge(self.compiler)) if compiled else self._unjudged(blocks):
+            for judged in self._unjudged(blocks) if language is None else self._compiled(blocks, language):
                 left = None if limit is None else limit - count.read
                 wanted = judged if left is None else judged.first(left)
                 found = wanted.block.damage(wanted.block, wanted.rest) if wanted.block.damage is not None else None
@@ -272,6 +282,11 @@ class RecordReader(Generic[M]):
         if not count.read:
             # A source without records gives one empty batch, so that it is counted.
             yield self._completed(count, Judged.nothing(Block.of([]), self.schema), judge)
+
+    def _compiled(self, blocks: Iterator[Block], language: Shapes) -> Iterator[Judged]:
+        if any(one.way == "record" for one in language.explain().values()):
+            return self._unjudged(blocks)
+        return _ahead(blocks, CompiledJudge(language, self.schema))
 
     def _unjudged(self, blocks: Iterable[Block]) -> Iterator[Judged]:
         return (Judged.nothing(block, self.schema) for block in blocks)

@@ -341,3 +341,30 @@ def _see_regex(pattern: str) -> None:
         pl.select(pl.lit("").str.contains(pattern))
     except pl.exceptions.PolarsError:
         raise NotCompiled("a pattern that Polars cannot search for") from None
+
+
+_LEAVES: Final[Mapping[str, Callable[[Node, Site], Claim]]] = {
+    "int": int_claim,
+    "float": float_claim,
+    "decimal": decimal_claim,
+    "bool": bool_claim,
+    "str": str_claim,
+    "date": date_claim,
+    "datetime": datetime_claim,
+    "time": time_claim,
+    "uuid": uuid_claim,
+    "literal": lambda node, site: choice_claim(node["expected"], site),
+    "enum": lambda node, site: choice_claim([m.value for m in node["members"]], site),
+}
+
+
+def claim_for(node: Node, site: Site) -> Claim:
+    """What is claimed of a single value of this node of the core schema.
+
+    Raises:
+        NotCompiled: nothing is.
+    """
+    claim = _LEAVES.get(node["type"])
+    if claim is None:
+        raise NotCompiled(f"{node['type']} is judged by the reference")
+    return claim(node, site)

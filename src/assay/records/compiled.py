@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,7 @@ from assay.records.assemble import Assembly
 from assay.records.claims import NotCompiled
 from assay.records.cursor import Cursor, Text
 from assay.records.found import Level
-from assay.records.observe import Observed
-from assay.records.shape import Shape, ShapeCompiler
+from assay.records.shape import Shape, Shapes
 
 #: Records that are looked at to learn what they look like.
 _SAMPLE = 100
@@ -25,7 +24,6 @@ _LOOKS = 8
 _KEPT = 4
 #: A share of records that no shape fits, in percent, from which it is worth to look again.
 _STRANGE_PERCENT = 5
-_QUOTE = 34
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,23 @@ class Verdict:
 
     Attributes:
         schema: The model's columns.
-        shapes: What records look like, the usual look first.
+        language: Of what its records are made.
+        shapes: What they look like, the usual look first.
     """
 
     schema: pl.Schema
+    language: Shapes
     shapes: tuple[Shape, ...]
 
     def judge(self, block: Block) -> Judged:
         """Judge a block."""
         frames, certain = [], []
         if self.shapes and len(block):
-            text = Text(block, _QUOTE, escapes=True)
-            sound = _is_sound(block)
-            rows = np.flatnonzero(sound)
+            text = self.language.text(block)
+            rows = np.flatnonzero(_is_sound(block))
             for shape in self.shapes:
+                if shape.head != block.head:
+                    continue
                 frame, accepted = _accepted(shape, text, rows)
                 if len(accepted):
                     frames.append(frame)
@@ -100,13 +101,14 @@ class CompiledJudge:
     """Learns shapes from the records of a source.
 
     Args:
-        compiler: Makes shapes for the model.
+        language: Makes shapes for the model.
+        schema: The model's columns.
     """
 
-    def __init__(self, compiler: ShapeCompiler) -> None:
-        self._compiler = compiler
+    def __init__(self, language: Shapes, schema: pl.Schema) -> None:
+        self._language = language
         self._looks = 0
-        self._verdict = Verdict(compiler.schema, ())
+        self._verdict = Verdict(schema, language, ())
 
     def verdict_for(self, block: Block) -> Verdict:
         """How to judge a block, by what was learnt of the blocks before; of a first one, by its beginning."""
@@ -126,40 +128,35 @@ class CompiledJudge:
         sample = [block.data[block.starts[row] : block.ends[row]] for row in rows if row not in block.problems]
         shapes = list(self._verdict.shapes)
         while sample and len(shapes) < _KEPT:
-            made, sample = self._shape_of(sample)
+            made, sample = self._shape_of(sample, block)
             if made is None:
                 break
             shapes.append(made)
-        self._verdict = Verdict(self._compiler.schema, tuple(shapes))
+        self._verdict = replace(self._verdict, shapes=tuple(shapes))
 
-    def _shape_of(self, sample: list[bytes]) -> tuple[Shape | None, list[bytes]]:
+    def _shape_of(self, sample: list[bytes], block: Block) -> tuple[Shape | None, list[bytes]]:
         """A shape for records, and those that it does not fit."""
         part = sample
         while part:
-            seen = Observed()
-            for data in part:
-                seen.note_json(data)
-            shape = self._compiled(seen)
-            if shape is not None and len(_strangers(shape, part)) * 2 <= len(part):
-                rest = _strangers(shape, sample)
+            shape = self._compiled(part, block)
+            if shape is not None and len(self._strangers(shape, part)) * 2 <= len(part):
+                rest = self._strangers(shape, sample)
                 return shape, rest if len(rest) * 100 > _STRANGE_PERCENT * len(sample) else []
             # Records of several looks that do not go together, such as another order of keys.
             part = part[: len(part) // 2]
         return None, []
 
-    def _compiled(self, seen: Observed) -> Shape | None:
+    def _compiled(self, sample: list[bytes], block: Block) -> Shape | None:
         try:
-            return self._compiler.json(seen)
+            return self._language.shape(sample, block)
         except NotCompiled:
             return None
 
-
-def _strangers(shape: Shape, sample: list[bytes]) -> list[bytes]:
-    """Those of some records that do not fit a shape."""
-    block = Block.together(sample)
-    text = Text(block, _QUOTE, escapes=True)
-    _, fits = _walk(shape, text, np.arange(len(sample)))
-    return [data for data, fit in zip(sample, fits.tolist(), strict=True) if not fit]
+    def _strangers(self, shape: Shape, sample: list[bytes]) -> list[bytes]:
+        """Those of some records that do not fit a shape."""
+        text = self._language.text(Block.together(sample))
+        _, fits = _walk(shape, text, np.arange(len(sample)))
+        return [data for data, fit in zip(sample, fits.tolist(), strict=True) if not fit]
 
 
 def _walk(shape: Shape, text: Text, rows: Ints) -> tuple[Level, Bools]:
@@ -174,7 +171,7 @@ def _accepted(shape: Shape, text: Text, rows: Ints) -> tuple[pl.DataFrame, Ints]
     """The columns of those of some records that a shape is certain of, and which these are."""
     if not shape.spaced:
         block = text.block
-        clean = text.without_control(block.starts[rows], block.ends[rows])
+        clean = text.clean(block.starts[rows], block.ends[rows])
         if not clean.all():
             rows = rows[clean]
     level, fits = _walk(shape, text, rows)

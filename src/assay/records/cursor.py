@@ -19,6 +19,7 @@ from assay.reading.octets import Octets, Words
 
 _WORD: Final = 8
 _BACKSLASH: Final = 92
+_FIRST_PRINTED: Final = 32
 _OPEN_BRACKET: Final = 91
 _OPEN_BRACE: Final = 123
 _LOW: Final = np.uint64(0x0101010101010101)
@@ -44,6 +45,9 @@ class Text(Octets):
         super().__init__(block.data)
         self.block = block
         self._brackets: tuple[Ints, Ints] | None = None
+        self._odd: Ints | None = None
+        self._breaks: Ints | None = None
+        self._marks: dict[int, Ints] = {}
         places = np.flatnonzero(self.content == delimiter)
         self.backslashes: Ints | None = None
         if escapes and b"\\" in block.data:
@@ -52,11 +56,32 @@ class Text(Octets):
         self.places: Ints = places if len(places) else np.array([self.size])
         self.delimiter = bytes([delimiter])
 
-    def without_control(self, starts: Ints, ends: Ints) -> Bools:
+    def clean(self, starts: Ints, ends: Ints) -> Bools:
         """Which of these stretches have no control character; they must not overlap."""
-        places = np.flatnonzero(self.content < 0x20)
+        places = self._odd
+        if places is None:
+            places = self._odd = self._odd_places()
         clean: Bools = np.searchsorted(places, starts) == np.searchsorted(places, ends)
         return clean
+
+    def _odd_places(self) -> Ints:
+        """Where a character stands that no value may have in it, for all the layout shows."""
+        odd: Ints = np.flatnonzero(self.content < _FIRST_PRINTED)
+        return odd
+
+    def in_one_line(self, starts: Ints, ends: Ints) -> Bools:
+        """Which of these stretches have no control character at all."""
+        if self._breaks is None:
+            self._breaks = np.flatnonzero(self.content < _FIRST_PRINTED)
+        single: Bools = np.searchsorted(self._breaks, starts) == np.searchsorted(self._breaks, np.maximum(ends, starts))
+        return single
+
+    def next_mark(self, at: Ints, mark: int) -> Ints:
+        """Where a byte stands next, from these places on; the end of the block where it does not."""
+        places = self._marks.get(mark)
+        if places is None:
+            places = self._marks[mark] = np.append(np.flatnonzero(self.content == mark), self.size)
+        return places[np.searchsorted(places, at)]
 
     def bracket_ends(self, at: Ints) -> Ints:
         """Behind the brackets that close those that stand at these places; the place itself where none does."""

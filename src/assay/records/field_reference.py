@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -57,11 +56,6 @@ class FieldReference:
 def json_check(texts: pl.Series) -> pl.Series:
     """True where a text is JSON that Pydantic reads, else null."""
     return _of_distinct(texts, _is_json, Column(pl.Boolean(), pl.Boolean()))
-
-
-def text_reference(reference: FieldReference) -> Callable[[pl.Series], pl.Series]:
-    """The same for texts of XML or CSV: they are judged as JSON strings."""
-    return lambda texts: reference(pl.Series([json.dumps(text) for text in texts], dtype=pl.String))
 
 
 def stands_alone(node: Node, definitions: Mapping[str, Node], see_model: Callable[[Node], object]) -> str | None:

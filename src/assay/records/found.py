@@ -57,6 +57,11 @@ class Level:
             self.slots[slot] = made
         made.starts[rows], made.ends[rows], made.states[rows] = starts, ends, given
 
+    def add(self, slot: int, items: tuple[Ints, Level]) -> None:
+        """Note the items of an array, in some of its rows."""
+        before = self.items.get(slot)
+        self.items[slot] = items if before is None else merged([before, items])
+
     def found(self, slot: int) -> Found:
         """What was found of a slot: nothing, where nobody came so far."""
         made = self.slots.get(slot)

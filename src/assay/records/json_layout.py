@@ -33,13 +33,7 @@ class Layout(Protocol):
         ...
 
     def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
-        """Move over the value, and note what is there.
-
-        Args:
-            cursor: At the value, in some records.
-            rows: Which rows of the level these are; None: all, in order.
-            level: Where it is noted.
-        """
+        """Move over the value, and note what is there; see `assay.records.shape.Layout`."""
         ...
 
 
@@ -260,10 +254,7 @@ class Array:
                 last.expect(self.closing)
                 cursor.join(ended, last)
             active = active[more]
-        owner, items = merged(parts)
-        if self.slot in level.items:
-            raise AssertionError("an array is walked through once a level")
-        level.items[self.slot] = owner, items
+        level.add(self.slot, merged(parts))
 
 
 def _unless_null(layout: Object | Array, cursor: Cursor, rows: Ints | None, level: Level) -> None:

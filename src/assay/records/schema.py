@@ -71,6 +71,18 @@ class NotCompiledModel(NotCompiled):
     """Why all records of a model are judged by the reference."""
 
 
+def undefaulted(node: Node) -> Node:
+    """The node without its default."""
+    inner: Node = node["schema"] if node["type"] == "default" else node
+    return inner
+
+
+def instance(dtype: Any) -> pl.DataType:
+    """A Polars type that may be given as a class."""
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made
+
+
 class Schema:
     """The core schema of a model, and its columns.
 

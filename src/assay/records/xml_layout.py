@@ -1,0 +1,178 @@
+"""The layout of XML records: how they look, as literals and texts, and how such records are walked through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from assay.reading import Ints
+from assay.records.cursor import Cursor
+from assay.records.found import BARE, NULL, QUOTED, Level, merged
+
+#: So many of an element are walked through however few records have as many; then at least so many must.
+_ITEMS: Final = 64
+_FEW: Final = 16
+
+
+@dataclass(frozen=True)
+class AttributeValue:
+    """The value of an attribute, up to the mark behind it."""
+
+    slot: int
+    mark: int
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A start tag.
+
+    Attributes:
+        parts: Literals, and between them values of attributes; a literal is first and last.
+        is_empty: Whether it is an end tag as well.
+        is_nil: Whether it says that there is no value.
+    """
+
+    parts: tuple[bytes | AttributeValue, ...]
+    is_empty: bool
+    is_nil: bool
+
+
+@dataclass(frozen=True)
+class ElementLayout:
+    """An element.
+
+    Attributes:
+        slot: Of its text; where it has children, of whether it is there.
+        gap: White space before it.
+        tags: The start tags that it may have.
+        end: Its end tag.
+        optional: Whether it may be absent.
+        children: Its children in order; None where it has text.
+        last_gap: White space behind the last child.
+        empty_as_null: Whether no text is null.
+        items: The slot under which several of it, one behind the other, are found as items; None where it stands once.
+    """
+
+    slot: int
+    gap: bytes
+    tags: tuple[Tag, ...]
+    end: bytes
+    optional: bool
+    children: tuple[ElementLayout, ...] | None
+    last_gap: bytes
+    empty_as_null: bool
+    items: int | None = None
+
+    def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+        """Move over the element, which is a whole record."""
+        cursor.expect(self.step(b"", cursor, rows, level))
+
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
+        """Move over the element, `pending` coming before it; gives what is still to come behind it."""
+        if self.items is not None:
+            cursor.expect(pending)
+            self._walk_items(self.items, cursor, rows, level)
+            return b""
+        if not self.optional and len(self.tags) == 1:
+            return self._behind_tag(
+                self._tag(self.tags[0], pending + self.gap, cursor, rows, level), cursor, rows, level
+            )
+        cursor.expect(pending)
+        open_rows = np.ones(len(cursor), np.bool_)
+        for tag in self.tags:
+            there = cursor.fits(self.gap + _first(tag)) & open_rows & cursor.ok
+            if not there.any():
+                continue
+            places = np.flatnonzero(there)
+            part = cursor.part(places)
+            inner = places if rows is None else rows[places]
+            tagged = self._tag(tag, self.gap, part, inner, level)
+            part.expect(self._behind_tag(tagged, part, inner, level))
+            if len(self.tags) > 1:
+                # Another tag that begins alike may be meant.
+                good = np.flatnonzero(part.ok)
+                cursor.join(places[good], part.part(good))
+                open_rows[places[good]] = False
+            else:
+                cursor.join(places, part)
+                open_rows[places] = False
+        if not self.optional:
+            cursor.ok = cursor.ok & ~open_rows
+        return b""
+
+    def _walk_items(self, items_slot: int, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+        """Move over all elements of this kind that come one behind the other."""
+        once = replace(self, items=None, optional=False)
+        parts: list[tuple[Ints, Level]] = []
+        active = np.flatnonzero(cursor.ok)
+        some = np.zeros(len(cursor), np.bool_)
+        while len(active):
+            part = cursor.part(active)
+            there = np.zeros(len(active), np.bool_)
+            for tag in self.tags:
+                there |= part.fits(self.gap + _first(tag))
+            active = active[there]
+            if not parts:
+                some[active] = True
+            if not len(active):
+                break
+            if len(parts) >= _ITEMS and len(active) < _FEW:
+                cursor.ok = cursor.ok.copy()
+                cursor.ok[active] = False
+                break
+            part = cursor.part(active)
+            items = Level(len(active))
+            part.expect(once.step(b"", part, None, items))
+            cursor.join(active, part)
+            parts.append((active if rows is None else rows[active], items))
+            active = active[part.ok]
+        level.add(items_slot, merged(parts))
+        places = np.flatnonzero(some)
+        level.put(items_slot, places if rows is None else rows[places], cursor.at[places], cursor.at[places], BARE)
+
+    def _tag(self, tag: Tag, before: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> tuple[Tag, bytes]:
+        """Move over a start tag, but for its last literal, which is given back."""
+        pending = before
+        for part in tag.parts:
+            if isinstance(part, bytes):
+                pending += part
+                continue
+            cursor.expect(pending)
+            pending = b""
+            starts = cursor.at
+            ends = cursor.text.next_mark(starts, part.mark)
+            # White space in the value of an attribute is not what it seems.
+            cursor.ok = cursor.ok & (ends < cursor.to_delimiter()) & cursor.text.in_one_line(starts, ends)
+            level.put(part.slot, rows, starts, ends, QUOTED)
+            cursor.at = ends
+        return tag, pending
+
+    def _behind_tag(self, tagged: tuple[Tag, bytes], cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
+        tag, pending = tagged
+        if self.children is not None and not tag.is_empty:
+            level.put(self.slot, rows, cursor.at, cursor.at, BARE)
+            for child in self.children:
+                pending = child.step(pending, cursor, rows, level)
+            return pending + self.last_gap + self.end
+        cursor.expect(pending)
+        if tag.is_empty or tag.is_nil:
+            state = NULL if tag.is_nil or self.empty_as_null else QUOTED
+            level.put(self.slot, rows, cursor.at, cursor.at, state)
+            return b"" if tag.is_empty else self.end
+        starts = cursor.at
+        ends = cursor.to_delimiter()
+        cursor.ok = cursor.ok & (ends >= starts)
+        states = np.full(len(cursor), QUOTED, np.uint8)
+        if self.empty_as_null:
+            states[starts == ends] = NULL
+        level.put(self.slot, rows, starts, ends, states)
+        cursor.at = ends
+        return self.end
+
+
+def _first(tag: Tag) -> bytes:
+    """The literal with which a tag begins."""
+    first = tag.parts[0]
+    return first if isinstance(first, bytes) else b""

@@ -1,0 +1,368 @@
+"""The shape of XML records: layout and columns, from the model and from what records look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, Final, cast
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel
+
+from assay.reading import Block, Ints
+from assay.reading.xml_object import NIL, FieldShape, ModelShape, Place
+from assay.records.assemble import Constant, Many, Presence, Struct, Value
+from assay.records.claims import Node, NotCompiled, Site
+from assay.records.cursor import Text
+from assay.records.schema import NotCompiledModel, Schema, instance
+from assay.records.shape import FieldVerdict, Shape
+from assay.records.text_shape import text_column
+from assay.records.xml_layout import AttributeValue, ElementLayout, Tag
+from assay.records.xml_observe import Attribute, Element, StartTag, observe
+
+_LESS: Final = 60
+_AMPERSAND: Final = 38
+_TAB: Final = 9
+_LF: Final = 10
+#: Texts that stand in no XML document, and the byte that each begins with.
+_FORBIDDEN: Final = ((b"]", b"]]>"), (b"\xef", b"\xef\xbf\xbe"), (b"\xef", b"\xef\xbf\xbf"))
+_NO_PRESENCE: Final = Presence()
+
+
+class XmlText(Text):
+    """A block of XML records: what no text may have in it is told apart from what a parser would read otherwise."""
+
+    def _odd_places(self) -> Ints:
+        """Characters that XML forbids, references, and carriage returns, which become newlines."""
+        content = self.content
+        control = (content < 0x20) & (content != _TAB) & (content != _LF)
+        odd = [np.flatnonzero(control | (content == _AMPERSAND))]
+        for first, forbidden in _FORBIDDEN:
+            # To look for one byte takes no time.
+            if first not in self.data:
+                continue
+            place = self.data.find(forbidden)
+            while place >= 0:
+                odd.append(np.array([place]))
+                place = self.data.find(forbidden, place + 1)
+        return np.sort(np.concatenate(odd))
+
+
+class XmlShapes:
+    """Compiles a model for what its XML records look like; see `Shapes`.
+
+    Args:
+        schema: The model's core schema.
+        model: The model.
+        shape: Where its fields stand in XML.
+        empty_as_null: Whether an empty element is null.
+    """
+
+    def __init__(self, schema: Schema, model: type[BaseModel], shape: ModelShape, *, empty_as_null: bool) -> None:
+        self._schema = schema
+        self._model = model
+        self._shape = shape
+        self._empty_as_null = empty_as_null
+
+    def text(self, block: Block) -> Text:
+        """See `Shapes`."""
+        return XmlText(block, _LESS, escapes=False)
+
+    def shape(self, records: Sequence[bytes], block: Block) -> Shape:
+        """See `Shapes`."""
+        element = observe(records, block.head, block.tail)
+        if element is None:
+            raise NotCompiledModel("no plain record was seen")
+        made = _XmlShape(self._schema, element, empty_as_null=self._empty_as_null)
+        values = made.fields(self._schema.root(), self._shape, self._model, element, self._schema.columns.schema)
+        layout = made.layout(element)
+        return Shape(layout, values, (), made.spaced, block.head)
+
+    def explain(self) -> dict[str, FieldVerdict]:
+        """See `Shapes`."""
+        try:
+            node = self._schema.root()
+            fields = self._schema.see_model(node)
+            if _behavior(node) == "allow":
+                raise NotCompiledModel("extra='allow'")
+        except NotCompiled as error:
+            return {"": FieldVerdict("record", str(error))}
+        verdicts = {}
+        for (name, field), one in zip(fields.items(), self._shape.fields, strict=True):
+            alone: list[str] = []
+            site = Site(node.get("config", {}), self._schema.columns.schema[name])
+            try:
+                self._schema.see_keys(field)
+                self._schema.keys_of(name, field, node.get("config", {}))
+                self._see(field["schema"], one, site, alone)
+            except NotCompiled as error:
+                verdicts[name] = FieldVerdict("record", str(error))
+            else:
+                why = "; ".join(dict.fromkeys(alone))
+                verdicts[name] = FieldVerdict("field", why) if why else FieldVerdict("compiled")
+        return verdicts
+
+    def _see(self, node: Node, one: FieldShape, site: Site, alone: list[str]) -> None:
+        """Raise where a field is not compiled."""
+        for place in one.places:
+            _see_place(place)
+        node, _ = _unwrapped(self._schema, node, _NO_PRESENCE)
+        if one.is_array:
+            node, site = _item_of(self._schema, node, site)
+        if one.model is None:
+            text_column(self._schema, node, site, _NO_PRESENCE, 0, trimmed=not one.keeps_blanks, alone=alone)
+            return
+        fields = self._schema.see_model(node)
+        if not isinstance(site.dtype, pl.Struct):
+            raise NotCompiledModel("a model without fields")
+        dtypes = {field.name: instance(field.dtype) for field in site.dtype.fields}
+        for (name, field), inner in zip(fields.items(), one.model.fields, strict=True):
+            self._schema.see_keys(field)
+            self._schema.keys_of(name, field, node.get("config", {}))
+            self._see(field["schema"], inner, Site(node.get("config", {}), dtypes[name]), alone)
+
+
+class _XmlShape:
+    """One compilation."""
+
+    def __init__(self, schema: Schema, root: Element, *, empty_as_null: bool) -> None:
+        self._schema = schema
+        self._slots = count()
+        self._texts: dict[int, int] = {}
+        self._attributes: dict[tuple[int, str], int] = {}
+        self._items: dict[int, int] = {}
+        self._taken: set[int] = set()
+        self._unnamed: set[int] = set()
+        self._named_only: dict[int, set[str]] = {}
+        self._parents = _parents_of(root)
+        self._empty_as_null = empty_as_null
+        self.spaced = False
+
+    def fields(
+        self,
+        node: Node,
+        shape: ModelShape,
+        model: type[BaseModel],
+        element: Element,
+        dtypes: Any,
+    ) -> dict[str, Value]:
+        """The fields of a model that an element is."""
+        schema = self._schema
+        fields = schema.see_model(node)
+        config = node.get("config", {})
+        if _behavior(node) == "allow":
+            raise NotCompiledModel("extra='allow'")
+        if list(fields) != list(model.model_fields):
+            raise NotCompiledModel("fields in another order than the model's")
+        if shape.takes_extra:
+            self._leave_out_unnamed(shape, element)
+        made: dict[str, Value] = {}
+        for (name, field), one in zip(fields.items(), shape.fields, strict=True):
+            schema.see_keys(field)
+            schema.keys_of(name, field, config)
+            column = schema.columns.column_of(field["schema"], name)
+            presence = schema.presence(field["schema"], column, name)
+            site = Site(config, dtypes[name])
+            targets = [target for place in one.places for target in _targets(element, place)]
+            if len(targets) > 1:
+                raise NotCompiledModel(f"{name} stands in several places")
+            if not targets:
+                if presence.default is None:
+                    raise NotCompiledModel(f"the required field {name} was not seen")
+                made[name] = Constant(site.dtype, presence)
+                continue
+            made[name] = self._value(field["schema"], one, targets[0], element, site, presence)
+        return made
+
+    def _value(
+        self,
+        node: Node,
+        one: FieldShape,
+        target: tuple[Element, Attribute | None],
+        within: Element,
+        site: Site,
+        presence: Presence,
+    ) -> Value:
+        element, attribute = target
+        if one.is_array:
+            node, presence = _unwrapped(self._schema, node, presence)
+            item, inner = _item_of(self._schema, node, site)
+            if attribute is not None or element is within:
+                raise NotCompiledModel("a list of attributes")
+            slot = self._items.setdefault(id(element), next(self._slots))
+            self._see_once(element, within)
+            value = self._single(item, one, element, None, inner, _NO_PRESENCE)
+            shortest, longest = node.get("min_length") or 0, node.get("max_length")
+            return Many(slot, site.dtype, presence, value, shortest, longest)
+        self._see_once(element, within)
+        if element is not within and id(element) in self._items:
+            raise NotCompiledModel("a list that is no list elsewhere")
+        return self._single(node, one, element, attribute, site, presence)
+
+    def _see_once(self, element: Element, within: Element) -> None:
+        """Raise where an element between is one of several."""
+        while element is not within:
+            element = self._parents[id(element)]
+            if element is not within and id(element) in self._items:
+                raise NotCompiledModel("a field inside one of several elements")
+
+    def _single(
+        self, node: Node, one: FieldShape, element: Element, attribute: Attribute | None, site: Site, presence: Presence
+    ) -> Value:
+        if one.model is not None:
+            node, presence = _unwrapped(self._schema, node, presence)
+            if attribute is not None or not element.children or not isinstance(site.dtype, pl.Struct):
+                raise NotCompiledModel("a model that is one text")
+            dtypes = {field.name: instance(field.dtype) for field in site.dtype.fields}
+            model = cast(type[BaseModel], node.get("cls"))
+            slot = self._text_slot(element)
+            return Struct(slot, site.dtype, presence, self.fields(node, one.model, model, element, dtypes))
+        if attribute is not None:
+            key = (id(element), attribute.tag)
+            if key in self._attributes:
+                raise NotCompiledModel("two fields of one attribute")
+            slot = self._attributes[key] = next(self._slots)
+        elif element.children:
+            raise NotCompiledModel("a text that has elements in it")
+        else:
+            slot = self._text_slot(element)
+        return text_column(self._schema, node, site, presence, slot, trimmed=not one.keeps_blanks, alone=[])
+
+    def _text_slot(self, element: Element) -> int:
+        if id(element) in self._taken:
+            raise NotCompiledModel("two fields of one element")
+        self._taken.add(id(element))
+        slot = self._texts[id(element)] = next(self._slots)
+        return slot
+
+    def _leave_out_unnamed(self, shape: ModelShape, element: Element) -> None:
+        """What the model does not name makes a record one for the reference, where the model takes or forbids it."""
+        paths = [place.path for field in shape.fields for place in field.places]
+        steps = [path.steps[0] for path in paths if path.steps]
+        names = [path.attribute for path in paths if path.attribute and not path.steps]
+        names += [place.path.steps[0] for field in shape.fields for place in field.places if place.or_attribute]
+        for child in element.children.values():
+            if not any(step.matches(child.tag) for step in steps):
+                self._unnamed.add(id(child))
+        for start in element.starts.values():
+            for attribute in start.attributes:
+                if not any(name.matches(attribute.tag) for name in names):
+                    self._unnamed.add(id(start))
+
+    def layout(self, element: Element, parent: Element | None = None) -> ElementLayout:
+        """The layout of an element, all fields being compiled."""
+        children: tuple[ElementLayout, ...] | None = None
+        if element.children:
+            if element.has_text:
+                raise NotCompiledModel("an element that has elements in it at times")
+            children = tuple(
+                self.layout(child, element) for child in element.children.values() if id(child) not in self._unnamed
+            )
+        items = self._items.get(id(element))
+        slot = self._texts.get(id(element))
+        self._note_gap(element.gap + element.last_gap)
+        tags = [self._tag(element, start) for start in element.starts.values() if id(start) not in self._unnamed]
+        if not tags:
+            raise NotCompiledModel("attributes that the model does not name")
+        return ElementLayout(
+            next(self._slots) if slot is None else slot,
+            element.gap,
+            tuple(tags),
+            element.end,
+            parent is not None and element.count < parent.count * (1 if items is None else 10**9),
+            children,
+            element.last_gap,
+            self._empty_as_null and slot is not None,
+            items,
+        )
+
+    def _tag(self, element: Element, start: StartTag) -> Tag:
+        parts: list[bytes | AttributeValue] = []
+        literal = start.opening
+        is_nil = False
+        for attribute in start.attributes:
+            self._note_gap(attribute.before)
+            literal += attribute.before + attribute.mark
+            slot = self._attributes.get((id(element), attribute.tag))
+            if attribute.tag == NIL:
+                if len(attribute.values) > 1:
+                    raise NotCompiledModel("xsi:nil that is true at times")
+                is_nil = attribute.values <= {b"true", b"1"}
+            if slot is None and len(attribute.values) == 1:
+                literal += next(iter(attribute.values)) + attribute.mark
+                continue
+            parts += [literal, AttributeValue(next(self._slots) if slot is None else slot, attribute.mark[0])]
+            literal = attribute.mark
+        self._note_gap(start.closing)
+        return Tag((*parts, literal + start.closing), start.is_empty, is_nil)
+
+    def _note_gap(self, gap: bytes) -> None:
+        self.spaced = self.spaced or b"\r" in gap
+
+
+def _behavior(node: Node) -> str:
+    return str(node.get("extra_behavior") or node.get("config", {}).get("extra_fields_behavior") or "ignore")
+
+
+def _unwrapped(schema: Schema, node: Node, presence: Presence) -> tuple[Node, Presence]:
+    """A node without its default, its null and references."""
+    while True:
+        schema.see_keys(node)
+        kind = node["type"]
+        if kind == "default":
+            node = node["schema"]
+        elif kind == "nullable" and node.get("strict") is None:
+            node, presence = node["schema"], Presence(nullable=True, default=presence.default)
+        elif kind in ("definitions", "definition-ref", "json-or-python"):
+            with schema.inside(node) as inner:
+                node = inner
+        else:
+            return node, presence
+
+
+def _item_of(schema: Schema, node: Node, site: Site) -> tuple[Node, Site]:
+    """The node of the items of a list, and where they are met."""
+    items = node.get("items_schema")
+    if node["type"] == "tuple" and node.get("variadic_item_index") == 0 and isinstance(items, list) and len(items) == 1:
+        items = items[0]
+    if node["type"] not in ("list", "tuple") or not isinstance(items, dict) or not isinstance(site.dtype, pl.List):
+        raise NotCompiledModel(f"{node['type']} of several elements is judged by the reference")
+    return items, Site(site.config, instance(site.dtype.inner))
+
+
+def _see_place(place: Place) -> None:
+    if place.path.up:
+        raise NotCompiledModel("a value from above the record")
+
+
+def _targets(element: Element, place: Place) -> list[tuple[Element, Attribute | None]]:
+    """The elements and attributes that a place means, each once."""
+    _see_place(place)
+    found = [element]
+    for step in place.path.steps:
+        found = [child for one in found for child in one.children.values() if step.matches(child.tag)]
+    if place.path.attribute is not None:
+        name = place.path.attribute
+        return [(one, attribute) for one in found for attribute in _attributes(one) if name.matches(attribute.tag)]
+    made: list[tuple[Element, Attribute | None]] = [(one, None) for one in found]
+    if place.or_attribute:
+        name = place.path.steps[0]
+        made += [(element, attribute) for attribute in _attributes(element) if name.matches(attribute.tag)]
+    return made
+
+
+def _attributes(element: Element) -> list[Attribute]:
+    by_tag = {attribute.tag: attribute for start in element.starts.values() for attribute in start.attributes}
+    return list(by_tag.values())
+
+
+def _parents_of(root: Element) -> dict[int, Element]:
+    parents: dict[int, Element] = {}
+    pending = [root]
+    while pending:
+        element = pending.pop()
+        for child in element.children.values():
+            parents[id(child)] = element
+            pending.append(child)
+    return parents

@@ -1,0 +1,200 @@
+"""The compiled verdict on XML against the reference's, record by record: verdict, value, errors, raw bytes, place."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from unittest import mock
+from uuid import UUID
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+
+from assay import XPath
+from assay.errors import SourceError
+from assay.reading import xml_blocks
+from assay.reading.xml_split import XmlSplitter
+from assay.records import REJECTS, TRACE, RecordReader
+from assay.records.batches import Format
+from assay.settings import Settings
+
+
+class Part(BaseModel):
+    """A nested model."""
+
+    code: Annotated[str, Field(max_length=3)]
+    amount: Annotated[Decimal, Field(max_digits=8, decimal_places=2)] | None = None
+
+
+#: Types of fields, and texts that they mostly take.
+KINDS: dict[str, tuple[Any, st.SearchStrategy[str]]] = {
+    "int": (Annotated[int, Field(ge=-5)], st.integers(-9, 999).map(str)),
+    "decimal": (Annotated[Decimal, Field(max_digits=6, decimal_places=2)], st.sampled_from(["1.25", "-7", "99.9"])),
+    "float": (float, st.sampled_from(["1.5", "-0.25", "17.0"])),
+    "str": (str, st.sampled_from(["", "x", "é ü", " a ", "漢"])),
+    "measured": (Annotated[str, Field(min_length=1, max_length=3)], st.sampled_from(["", "ab", "abcd"])),
+    "literal": (Literal["a", "b c"], st.sampled_from(["a", "b c", " a "])),
+    "bool": (bool, st.sampled_from(["true", "0", "Yes", "maybe"])),
+    "date": (dt.date, st.sampled_from(["2024-02-29", "2023-02-29", " 2024-01-01 "])),
+    "stamp": (AwareDatetime, st.sampled_from(["2024-02-29T12:00:00Z", "2024-02-29T12:00:00+02:00"])),
+    "uuid": (UUID, st.uuids().map(str)),
+    "timedelta": (dt.timedelta, st.sampled_from(["P1D", "1 day", "x"])),
+    "literal int": (Literal[1, 2], st.sampled_from(["1", "2"])),
+    "list": (list[int], st.integers(0, 9).map(str)),
+    "dates": (Annotated[list[dt.date], Field(min_length=1, max_length=2)], st.sampled_from(["2024-02-29", "x"])),
+}
+MARKUP = ["&amp;", "&lt;", "&#65;", "<!-- c -->", "<![CDATA[1]]>", "<?p?>", "<b/>", "<b>1</b>", "]]>"]
+SPACED = ["", " ", "\t1\n", "\r\n", "1 ", "\u00a01"]
+ODD = st.sampled_from([*MARKUP, *SPACED, "1", "\ufffe", "007", "1e3", "\u0663"])
+PARTS = st.tuples(st.sampled_from(["ab", "abcd", ""]), st.sampled_from([None, "1.5", "", "1.234"]))
+ATTRIBUTES = st.sampled_from(["", "", ' u="kg"', ' u="lb"', " u='kg' v=\"a>b\"", ' xsi:nil="true"', ' xmlns="urn:z"'])
+
+
+NESTED: dict[str, dict[str, Any]] = {
+    "none": {},
+    "one": {"part": (Part | None, None)},
+    "many": {"part": (list[Part], [])},
+    "unit": {"u": (str, "none")},
+    "path": {"code": (Annotated[str, XPath("part/code")], "none")},
+}
+CONFIGS = st.sampled_from([ConfigDict(), ConfigDict(extra="forbid"), ConfigDict(str_strip_whitespace=True)])
+
+
+@st.composite
+def models(draw: st.DrawFn) -> tuple[type[BaseModel], list[tuple[str, str]], str]:
+    """A model, the kinds of its fields by the names of their elements, and what it has besides."""
+    fields: dict[str, Any] = {}
+    kinds = []
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))):
+        name, annotation = f"f{number}", KINDS[kind][0]
+        ways = {0: (annotation | None, None), 1: (annotation, Field(alias=f"{name}A")), 2: (annotation, None)}
+        fields[name] = ways.get(how := draw(st.integers(0, 5)), (annotation, ...))
+        kinds.append((f"{name}A" if how == 1 else name, kind))
+    nested = draw(st.sampled_from(sorted(NESTED)))
+    return create_model("Drawn", __config__=draw(CONFIGS), **fields, **NESTED[nested]), kinds, nested
+
+
+def members_of(draw: st.DrawFn, kinds: list[tuple[str, str]], nested: str, oddness: int) -> list[str]:
+    members = []
+    for name, kind in kinds:
+        several = kind in ("list", "dates") or oddness > 7
+        for _ in range(draw(st.sampled_from([1, 1, 1, 0, 2])) if several else 1):
+            text = draw(ODD) if oddness > 6 and draw(st.booleans()) else draw(KINDS[kind][1])
+            attributes = draw(ATTRIBUTES) if oddness > 5 else ""
+            members.append(f"<{name}{attributes}>{text}</{name}>" if text or oddness < 8 else f"<{name}/>")
+    for _ in range(draw(st.integers(0, 3)) if nested == "many" else draw(st.integers(0, 1))):
+        code, amount = draw(PARTS)
+        members.append(
+            f"<part><code>{code}</code>" + ("" if amount is None else f"<amount>{amount}</amount>") + "</part>"
+        )
+    return draw(st.permutations(members)) if oddness == 9 else members
+
+
+@st.composite
+def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes]:
+    model, kinds, nested = draw(models())
+    indent = draw(st.sampled_from(["", "", "\n  ", "\r\n  "]))
+    attributes = draw(st.sampled_from(["", "", ' u="1"']))
+    between = draw(st.sampled_from(["", "\n"]))
+    rows = []
+    for _ in range(draw(st.integers(1, 10))):
+        oddness = draw(st.integers(0, 9))
+        members = members_of(draw, kinds, nested, oddness)
+        row = f"<row{attributes}>{indent}{indent.join(members)}{indent}</row>"
+        if oddness == 9 and draw(st.booleans()):
+            place = draw(st.integers(0, len(row)))
+            row = row[:place] + draw(st.sampled_from(["", "<", ">", "&", '"', "\x01", " "])) + row[place + 1 :]
+        rows.append(row)
+    start = draw(st.sampled_from(["<rows>", "<rows xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'>"]))
+    return model, f"{start}{between}{between.join(rows)}{between}</rows>".encode()
+
+
+def outcome(
+    model: type[BaseModel], data: bytes, how: Format, given: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame, str, int]:
+    """Accepted, rejected, how reading broke off, and how many records went to the reference."""
+    reader = RecordReader(model, how, given)
+    batches = []
+    end = ""
+    try:
+        for batch in reader.batches(reader.check(data)):
+            batches.append(batch)
+    except SourceError as error:
+        end = str(error)
+    return (
+        pl.concat([pl.DataFrame(schema=reader.schema | TRACE), *(batch.frame for batch in batches)]),
+        pl.concat([pl.DataFrame(schema=REJECTS), *(batch.rejects for batch in batches)]),
+        end,
+        batches[-1].file.referred if batches else 0,
+    )
+
+
+def compare(model: type[BaseModel], data: bytes, how: Format, batch_bytes: int = 10**6) -> int:
+    """Compare the two ways; gives how many records went to the reference."""
+    frame, rejects, end, referred = outcome(model, data, how, Settings(batch_bytes=batch_bytes))
+    expected, refused, expected_end, _ = outcome(model, data, how, Settings(batch_bytes=batch_bytes, compiled=False))
+    assert_frame_equal(frame, expected)
+    assert_frame_equal(rejects, refused)
+    assert end == expected_end
+    return referred
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
+@given(feed=feeds(), size=st.sampled_from([60, 400, 10**6]), chunk=st.sampled_from([30, 10**6]), null=st.booleans())
+def test_the_twins_agree(feed: tuple[type[BaseModel], bytes], size: int, chunk: int, null: bool) -> None:
+    model, data = feed
+    small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
+    with small, mock.patch.object(XmlSplitter, "wanted", chunk):
+        compare(model, data, Format("xml", empty_as_null=null or None), size)
+
+
+class Line(BaseModel):
+    """A line of an invoice, as such are written."""
+
+    id: Annotated[int, Field(alias="ID")]
+    quantity: Annotated[Decimal, Field(alias="Quantity", max_digits=10, decimal_places=3)]
+    unit: Annotated[str, XPath("Quantity/@unitCode")]
+    amount: Annotated[Decimal, Field(alias="Amount", max_digits=12, decimal_places=2)]
+    note: Annotated[str | None, Field(alias="Note")] = None
+    price: Annotated[Decimal, XPath("Price/Amount"), Field(max_digits=12, decimal_places=2)]
+    taxes: Annotated[list[Part], Field(alias="Tax")] = []
+
+
+def invoice_lines(count: int, indent: str, namespace: str) -> bytes:
+    prefix = "c:" if namespace else ""
+    rows = []
+    for number in range(count):
+        inner = [
+            f"<{prefix}ID>{number}</{prefix}ID>",
+            f'<{prefix}Quantity unitCode="{"C62" if number % 3 else "KGM"}">{number}.5</{prefix}Quantity>',
+            f'<{prefix}Amount currencyID="EUR">{number}.25</{prefix}Amount>',
+            *([f"<{prefix}Note>größer</{prefix}Note>"] if number % 4 else []),
+            f'<{prefix}Price><{prefix}Amount currencyID="EUR">1.50</{prefix}Amount></{prefix}Price>',
+            *[f"<{prefix}Tax><{prefix}code>S{n}</{prefix}code></{prefix}Tax>" for n in range(number % 3)],
+        ]
+        rows.append(f"<{prefix}Line>{indent}{indent.join(inner)}{indent}</{prefix}Line>")
+    start = f"<{prefix}Lines xmlns:c='urn:c'>" if namespace else "<Lines>"
+    return f"{start}\n{chr(10).join(rows)}\n</{prefix}Lines>".encode()
+
+
+@pytest.mark.parametrize("indent", ["", "\n    ", "\r\n\t"])
+@pytest.mark.parametrize("namespace", ["", "urn:c"])
+def test_no_clean_record_goes_to_the_reference(indent: str, namespace: str) -> None:
+    data = invoice_lines(3_000, indent, namespace)
+    assert compare(Line, data, Format("xml")) == 0
+    alone = data.replace(b"C62", b"C&#54;2", 1)
+    assert compare(Line, alone, Format("xml")) == 1
+
+
+def test_a_record_that_is_not_well_formed_ends_the_file_where_it_stands() -> None:
+    data = invoice_lines(3_000, "", "")
+    broken = data.replace(b"<ID>2000</ID>", b"<ID>2000</Id>")
+    frame, _, end, _ = outcome(Line, broken, Format("xml"), Settings())
+    assert frame.height == 2_000
+    assert "not well-formed XML at line 2002: mismatched tag" in end
+    assert compare(Line, broken, Format("xml")) <= 2_001
