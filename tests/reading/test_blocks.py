@@ -157,7 +157,7 @@ def xml_documents(draw: st.DrawFn) -> bytes:
     data=xml_documents(),
     size=st.integers(40, 600),
     chunk=st.integers(1, 60),
-    record=st.sampled_from(["row", "list/row", "row|other", "list/*"]),
+    record=st.sampled_from(["row", "list/row", "row|other", "list/*", "/root"]),
 )
 def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: int, record: str) -> None:
     processor = XmlProcessor(record=record, limits=Limits(max_record_bytes=90, max_record_depth=3))

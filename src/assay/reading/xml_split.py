@@ -343,7 +343,8 @@ class XmlSplitter:
             count,
             tuple(element.start_tag for element in around),
             _qualified(begin.decode(self._encoding, "ignore")),
-            self._encoding in ("utf-8", "ascii") and not self._wanted,
+            # Behind the root there are no records.
+            bool(around) and self._encoding in ("utf-8", "ascii") and not self._wanted,
             self._declares_namespaces,
             self._declared,
         )
