@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self, cast
 
 from assay.errors import ConfigurationError, SourceError
-from assay.reading.compression import OPENERS, Decompressed, looks_compressed
+from assay.reading.compression import KINDS, Decompression, looks_like
+from assay.reading.read_ahead import ReadAhead
 
 SourceLike = str | os.PathLike[str] | bytes | BinaryIO | Sequence[str | os.PathLike[str]]
 
@@ -44,8 +45,15 @@ class SourceFile:
     _open: Callable[[], BinaryIO]
     compression: str | None = None
 
-    def open(self, *, max_ratio: int = 250, hashed: bool = True) -> OpenSource:
-        """Open for reading, decompressed; hashed, where the hash is wanted.
+    def open(
+        self, *, max_ratio: int = 250, max_bytes: int = 256 * 1024 * 1024 * 1024, hashed: bool = True
+    ) -> OpenSource:
+        """Open for reading, decompressed (in a thread of its own); hashed, where the hash is wanted.
+
+        Args:
+            max_ratio: Times that compressed data may grow.
+            max_bytes: Bytes that compressed data may become.
+            hashed: Whether the hash is wanted.
 
         Raises:
             SourceError: it cannot be opened, or its first bytes are not what its suffix says.
@@ -54,12 +62,10 @@ class SourceFile:
             raw = HashedStream(self._open(), self.name, hashed=hashed)
         except OSError as error:
             raise SourceError(_os_words(error), file=self.name) from None
-        decompressed = (
-            Decompressed(cast(BinaryIO, raw), self.compression, name=self.name, max_ratio=max_ratio)
-            if self.compression
-            else raw
-        )
-        return OpenSource(self, cast(BinaryIO, decompressed), raw)
+        if not self.compression:
+            return OpenSource(self, raw, raw)
+        decoding = Decompression(raw.read, self.compression, name=self.name, max_ratio=max_ratio, max_bytes=max_bytes)
+        return OpenSource(self, ReadAhead(decoding.blocks(), interrupt=raw.interrupt), raw)
 
 
 class HashedStream(io.RawIOBase):
@@ -105,6 +111,11 @@ class HashedStream(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
+    def interrupt(self) -> None:
+        """End a wait for bytes from afar that another thread is in; a file does not keep one waiting."""
+        if isinstance(self._raw, ReadAhead):
+            self._raw.interrupt()
+
     def close(self) -> None:
         """Close the file; standard input stays open."""
         if self._raw is not sys.stdin.buffer:
@@ -115,7 +126,7 @@ class HashedStream(io.RawIOBase):
 class OpenSource:
     """A source being read: the decompressed bytes, and what is known of the file itself."""
 
-    def __init__(self, file: SourceFile, stream: BinaryIO, raw: HashedStream) -> None:
+    def __init__(self, file: SourceFile, stream: HashedStream | ReadAhead, raw: HashedStream) -> None:
         self.name = file.name
         self.position = 0
         self._file = file
@@ -138,11 +149,13 @@ class OpenSource:
     def read(self, size: int = -1) -> bytes:
         """Read up to `size` decompressed bytes."""
         chunk = self._stream.read(size)
-        if self.position == 0 and chunk and not self._file.compression:
-            suffix = looks_compressed(chunk)
-            if suffix:
-                message = f"looks like {suffix} data; give the file the suffix {suffix}"
-                raise SourceError(message, file=self.name, offset=0)
+        if self.position == 0 and (found := looks_like(chunk)):
+            what, advice = found
+            outer = self._file.compression
+            message = (
+                f"holds {what} inside its {outer} data; unpack it first" if outer else f"looks like {what}; {advice}"
+            )
+            raise SourceError(message, file=self.name, offset=0)
         self.position += len(chunk)
         return chunk
 
@@ -152,6 +165,9 @@ class OpenSource:
         Raises:
             SourceError: the file changed while it was read.
         """
+        if isinstance(self._stream, ReadAhead):
+            # Two threads must not read the file.
+            self._stream.stop()
         while self._raw.read(1024 * 1024):
             pass
         if _stat(self._file.path) != self._before:
@@ -224,7 +240,7 @@ def _resolve_path(path: str) -> list[SourceFile]:
 
 def _file(path: str) -> SourceFile:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    compression = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else None
+    compression = suffixes.pop() if suffixes and suffixes[-1] in KINDS else None
     fmt = FORMATS.get(suffixes[-1]) if suffixes else None
     # A name that is no UTF-8 is shown with escapes: it goes into columns and messages.
     name = os.fsencode(path).decode("utf-8", "backslashreplace")
