@@ -37,8 +37,8 @@ def scan(
     the source again. The verdict is always on the whole record, also where few columns are selected.
 
     Args:
-        source: A path, a list of paths, a glob, bytes, an open binary file, or "-" for standard input; compressed
-            where its suffix is .gz, .bz2 or .zst.
+        source: A path, a glob, a URL (s3, gs, az, https), a list of these, bytes, an open binary file, or "-" for
+            standard input; compressed where its suffix is .gz, .bz2 or .zst.
         model: Any Pydantic v2 model.
         format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
         record: Where the records are. JSON: a path of keys such as "data.orders"; XML: a row tag or a path.
