@@ -196,7 +196,7 @@ def test_the_interpreter_ends_while_the_server_is_silent(web: Web) -> None:
 
 
 def test_a_server_that_stays_silent(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_objects, "_SILENCE", dt.timedelta(milliseconds=50))
+    monkeypatch.setattr(remote_objects, "_SILENCE", dt.timedelta(milliseconds=300))
     web.files["/a.jsonl"] = File(LINES, hangs=2)
     found, error = until_damage(web.address + "/a.jsonl")
     assert (found, error.offset) == (LINES[:1_000], 1_000)
