@@ -15,12 +15,12 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
-from assay.pipeline.budget import Budget
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
 from assay.reading import without_secrets
 from assay.records import FieldVerdict, Format
+from assay.records.budget import Budget
 from assay.records.columns import Datetimes
 from assay.settings import Settings
 
