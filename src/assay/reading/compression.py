@@ -89,28 +89,11 @@ KINDS: Final[dict[str, _Kind]] = {
     ".bz2": _Kind(bz2.BZ2Decompressor, lambda head: head[:3] == b"BZh"),
     ".zst": _Kind(zstd.ZstdDecompressor, _begins_zstd),
 }
-#: Files that are often sent under another name: what they are, and what to do.
-_OTHERS: Final = {
-    b"PK\x03\x04": ("a zip archive (or a spreadsheet)", "unpack it"),
-    b"\xfd7zXZ\x00": ("xz data", "compress it as .zst, .gz or .bz2 instead"),
-    b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
-    b"\x04\x22\x4d\x18": ("lz4 data", "compress it as .zst, .gz or .bz2 instead"),
-    b"PAR1": ("a Parquet file", "read it with polars.scan_parquet"),
-    b"%PDF": ("a PDF file", "ask for the data itself"),
-}
 
 
 def looks_compressed(head: bytes) -> str | None:
     """The suffix that data beginning with `head` ought to have, or None if it is not compressed."""
     return next((suffix for suffix, kind in KINDS.items() if kind.begins(head)), None)
-
-
-def looks_like(head: bytes) -> tuple[str, str] | None:
-    """What data beginning with `head` is, and what to do, where it is known to be no text."""
-    suffix = looks_compressed(head)
-    if suffix:
-        return f"{suffix} data", f"give the file the suffix {suffix}"
-    return next((found for magic, found in _OTHERS.items() if head.startswith(magic)), None)
 
 
 class Decompression:

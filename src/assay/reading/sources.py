@@ -14,7 +14,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from assay.errors import ConfigurationError, SourceError
-from assay.reading.compression import KINDS, Decompression, looks_like
+from assay.reading.compression import KINDS, Decompression, looks_compressed
 from assay.reading.read_ahead import ReadAhead
 from assay.reading.remote import find, is_url
 
@@ -175,13 +175,11 @@ class OpenSource:
     def read(self, size: int = -1) -> bytes:
         """Read up to `size` decompressed bytes."""
         chunk = self._stream.read(size)
-        if self.position == 0 and (found := looks_like(chunk)):
-            what, advice = found
-            outer = self._file.compression
-            message = (
-                f"holds {what} inside its {outer} data; unpack it first" if outer else f"looks like {what}; {advice}"
-            )
-            raise SourceError(message, file=self.name, offset=0)
+        if self.position == 0 and chunk and not self._file.compression:
+            suffix = looks_compressed(chunk)
+            if suffix:
+                message = f"looks like {suffix} data; give the file the suffix {suffix}"
+                raise SourceError(message, file=self.name, offset=0)
         self.position += len(chunk)
         return chunk
 
