@@ -25,6 +25,7 @@ ERRORS = [
     errors.UnknownFormatError("a", ["b"]),
     errors.SourceError("m", file="f", offset=1, record=2),
     errors.ValidationError("m", source="s", record=1, line=2, errors=[{"type": "x"}]),
+    errors.TooManyRejectsError("m", source="s", record=1, line=2, errors=[{"type": "x"}]),
     errors.NotFoundError("run", 1),
     errors.DuplicateError("run", 1),
     errors.SinkError("m", sink="s"),

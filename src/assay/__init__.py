@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RunFailed,
         SinkError,
         SourceError,
+        TooManyRejectsError,
         UnknownFormatError,
         ValidationError,
     )
@@ -63,6 +64,7 @@ _HOME = {
         "RunFailed",
         "SinkError",
         "SourceError",
+        "TooManyRejectsError",
         "UnknownFormatError",
         "ValidationError",
     ),
@@ -142,6 +144,7 @@ __all__ = [
     "Sum",
     "TTLCache",
     "Table",
+    "TooManyRejectsError",
     "UnitOfWork",
     "UnknownFormatError",
     "ValidationError",

@@ -99,6 +99,10 @@ class ValidationError(AssayError, ValueError):
         return _rebuild, (type(self), (self.message,), fields)
 
 
+class TooManyRejectsError(ValidationError):
+    """More records of a scan were rejected than `max_rejects` allows; the fields are those of the first."""
+
+
 class NotFoundError(AssayError):
     """No such thing."""
 

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     max_decompressed_ratio: int = Field(
         250, gt=0, description="Times that compressed data may grow once past 64 MiB (bombs)."
     )
+    max_decompressed_bytes: int = Field(
+        256 * 1024 * MIB, gt=0, description="Bytes that one compressed file may become (bombs)."
+    )
     batch_records: int = Field(16_384, gt=0, description="Records handled at a time.")
     batch_bytes: int = Field(64 * MIB, gt=0, description="Bytes of raw records handled at a time.")
 

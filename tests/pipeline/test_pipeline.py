@@ -32,6 +32,8 @@ from assay import (
     rowwise,
 )
 from assay.pipeline import replay
+from assay.runs import RunStore
+from assay.settings import Settings
 
 Money = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 
@@ -496,3 +498,21 @@ def test_two_files_of_one_name_in_two_folders(shop: Path) -> None:
     assert result.counts == {"read": 4, "written": 0, "filtered": 0, "rejected": 4}
     assert sorted(set(result.rejects["source"])) == ["a b/o.jsonl", "c[é]/o.jsonl"]
     assert pipeline().run(input="c[é]/o.jsonl").counts["read"] == 2
+
+
+def test_rejects_of_steps_are_kept_some_at_a_time(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"order": str(i), "n": i, "sku": "nothing"} for i in range(100)]
+    path = write(shop / "many.jsonl", *rows)
+    kept: list[int] = []
+    keep = RunStore.add_rejects
+
+    def counted(store: RunStore, run: str, rejects: pl.DataFrame, formats: Any, first: int) -> None:
+        kept.append(rejects.height)
+        keep(store, run, rejects, formats, first)
+
+    monkeypatch.setattr(RunStore, "add_rejects", counted)
+    settings = Settings.load().model_copy(update={"batch_records": 16})
+    result = pipeline().run(input=str(path), settings=settings)
+    assert result.counts["rejected"] == 100
+    assert max(kept) == 16
+    assert [json.loads(raw) for raw in result.rejects["raw"]] == rows

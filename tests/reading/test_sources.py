@@ -1,9 +1,4 @@
-import bz2
-import gzip
 import io
-import random
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,76 +6,7 @@ import pytest
 from assay.errors import ConfigurationError, SourceError, UnknownFormatError
 from assay.reading import ProcessorFactory, RawRecord, resolve
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 CONTENT = b"".join(b'{"a":%d}\n' % i for i in range(20_000))
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstd.compress}
-
-
-def content(path: Path) -> bytes:
-    (file,) = resolve(path)
-    with file.open() as stream:
-        data = b"".join(iter(lambda: stream.read(10_000), b""))
-        stream.finish()
-        return data
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_compressed_by_suffix_several_members(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(COMPRESS[suffix](CONTENT[:5000]) + COMPRESS[suffix](CONTENT[5000:]))
-    assert content(path) == CONTENT
-    assert resolve(path)[0].format == "jsonl"
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_cut_short(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(COMPRESS[suffix](CONTENT)[:-20])
-    with pytest.raises(SourceError, match="ends early|not readable"):
-        content(path)
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_what_lies_before_the_damage_is_read(tmp_path: Path, suffix: str) -> None:
-    noise = random.Random(1).randbytes(2_000_000)
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(COMPRESS[suffix](noise)[:1_500_000])
-    (file,) = resolve(path)
-    found = b""
-    with file.open() as stream, pytest.raises(SourceError) as caught:
-        while chunk := stream.read(1_000_000):
-            found += chunk
-        pytest.fail("the end of a damaged file was taken for its end")
-    assert noise.startswith(found)
-    assert caught.value.offset == len(found) > 500_000
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_not_compressed_at_all(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(CONTENT)
-    with pytest.raises(SourceError, match="mend its suffix"):
-        content(path)
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_compressed_and_not_called_so(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_bytes(COMPRESS[suffix](CONTENT))
-    with pytest.raises(SourceError, match=f"looks like {suffix} data"):
-        content(path)
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_bomb_is_stopped(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"bomb.jsonl{suffix}"
-    path.write_bytes(COMPRESS[suffix](bytes(80 * 1024 * 1024)))
-    with pytest.raises(SourceError, match="max_decompressed_ratio"):
-        content(path)
 
 
 def test_globs_lists_bytes_and_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ _CELL = 40
 @click.command("preview", epilog="\b\nExamples:\n  assay preview orders --rows 5\n  assay preview orders | less -S")
 @click.argument("name")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
-@click.option("--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), or - .")
+@click.option(
+    "--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), a URL, or - ."
+)
 @click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(min=1), help="How many records.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

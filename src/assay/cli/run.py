@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 )
 @click.argument("name")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
-@click.option("--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), or - .")
+@click.option(
+    "--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), a URL, or - ."
+)
 @click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
 @click.option("--output", "folder", metavar="DIR", help="Put every file output under DIR.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Read only the first N records.")

@@ -66,12 +66,14 @@ def show_command(name: str, as_json: bool) -> None:
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for these
 
     from assay.pipeline import load  # noqa: PLC0415
+    from assay.reading import without_secrets  # noqa: PLC0415
     from assay.records import RecordReader  # noqa: PLC0415
 
     pipeline = load(name)
     source = pipeline.source
     columns = RecordReader(source.model, source.how()).schema
     steps = [(step.name, type(step).__name__, _settings_of(step)) for step in pipeline.bound_steps]
+    paths = [without_secrets(one) for one in ([source.path] if isinstance(source.path, str) else source.path)]
     if as_json:
         types = {column: str(dtype) for column, dtype in columns.items()}
         print_json(
@@ -80,15 +82,18 @@ def show_command(name: str, as_json: bool) -> None:
                 "name": pipeline.name,
                 "description": pipeline.description,
                 "params": pipeline.params.model_json_schema() if pipeline.params else None,
-                "source": {"path": source.path, "model": source.model.__name__, "columns": types},
+                "source": {
+                    "path": paths[0] if isinstance(source.path, str) else paths,
+                    "model": source.model.__name__,
+                    "columns": types,
+                },
                 "steps": [{"name": n, "kind": kind, "with": settings} for n, kind, settings in steps],
                 "outputs": {n: {"kind": type(o).__name__, "to": repr(o.to)} for n, o in pipeline.outputs.items()},
             }
         )
         return
     output().print(Text.assemble((pipeline.name, "bold"), f"  {pipeline.description}"))
-    path = source.path if isinstance(source.path, str) else ", ".join(source.path)
-    print_labelled("source", f"{path}  {source.model.__name__}{_source_notes(pipeline)}")
+    print_labelled("source", f"{', '.join(paths)}  {source.model.__name__}{_source_notes(pipeline)}")
     print_labelled("", ", ".join(f"{n} {_type_name(t)}" for n, t in columns.items()))
     for number, (step, kind, settings) in enumerate(steps, 1):
         what = "function" if kind == "FunctionStep" else f"{kind}({settings})" if settings else kind
@@ -141,9 +146,13 @@ def _settings_of(step: Any) -> str:
 
 def _brief(value: Any) -> str:
     """A definition with what differs from the defaults."""
-    import polars as pl  # noqa: PLC0415 - --help shall not wait for it
+    import polars as pl  # noqa: PLC0415 - --help shall not wait for these
+
+    from assay.reading import without_secrets  # noqa: PLC0415
 
     match value:
+        case str():
+            return repr(without_secrets(value))
         case pl.Expr():
             text = str(value)
             # Beyond a line nobody reads it.

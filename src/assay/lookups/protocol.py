@@ -9,6 +9,7 @@ from typing import Protocol
 
 import polars as pl
 
+from assay.reading import is_url
 from assay.settings import Settings
 
 
@@ -25,8 +26,8 @@ class LookupContext:
     settings: Settings
 
     def resolve(self, path: str) -> str:
-        """The path or glob in the first folder that has it; in the first folder if none has."""
-        if Path(path).is_absolute():
+        """The path or glob in the first folder that has it; in the first folder if none has. A URL is as it is."""
+        if Path(path).is_absolute() or is_url(path):
             return path
         candidates = [self._below(folder, path) for folder in self.folders]
         found = next((c for c in candidates if Path(c).exists() or glob.glob(c, recursive=True)), None)

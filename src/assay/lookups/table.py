@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups.protocol import LookupContext
+from assay.reading import without_secrets
 from assay.records import Format, RecordReader
 from assay.records.rejects import first_reject
 
@@ -39,7 +40,7 @@ class Table:
     @property
     def name(self) -> str:
         """The file's name without its suffixes."""
-        return Path(self.path).name.partition(".")[0]
+        return Path(without_secrets(self.path)).name.partition(".")[0]
 
     def columns(self) -> pl.Schema:
         """The model's columns."""

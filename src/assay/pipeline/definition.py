@@ -15,11 +15,12 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
-from assay.pipeline.budget import Budget
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
+from assay.reading import without_secrets
 from assay.records import FieldVerdict, Format
+from assay.records.budget import Budget
 from assay.records.columns import Datetimes
 from assay.settings import Settings
 
@@ -33,7 +34,7 @@ class Source:
     """Where records come from.
 
     Args:
-        path: A path, a glob, a list of them, or "-"; `{name}` stands for a parameter.
+        path: A path, a glob, a URL, a list of them, or "-"; `{name}` stands for a parameter.
         model: The Pydantic model of one record.
         format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
         record: Where the records are: a path of keys (JSON), a row tag or path (XML).
@@ -239,7 +240,8 @@ class Pipeline:
     def _repr_html_(self) -> str:
         import html  # noqa: PLC0415 - only notebooks ask
 
-        rows = [("source", str(self.source.path)), *(("step", step.name) for step in self.bound_steps)]
+        paths = [self.source.path] if isinstance(self.source.path, str) else self.source.path
+        rows = [("source", ", ".join(map(without_secrets, paths))), *(("step", step.name) for step in self.bound_steps)]
         rows += [("output", f"{name} → {output.to!r}") for name, output in self.outputs.items()]
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
         return f"<b>Pipeline {html.escape(self.name)}</b><table>{cells}</table>"

@@ -16,7 +16,6 @@ import polars as pl
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
 from assay.money import EXACT
-from assay.pipeline.budget import Budget
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
@@ -29,6 +28,7 @@ from assay.pipeline.rejecting import RejectLog, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
+from assay.records.budget import Budget
 from assay.runs import Ledger, Money, Run, RunStore, Status, environment, write_manifest
 from assay.settings import Settings
 

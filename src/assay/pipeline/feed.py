@@ -52,8 +52,8 @@ class FileFeed:
     @property
     def size(self) -> int | None:
         """Bytes of all files, unless it ends before."""
-        sizes = [file.path.stat().st_size for file in self._files.values() if file.path is not None]
-        return sum(sizes) if self._limit is None else None
+        sizes = [file.size for file in self._files.values()]
+        return sum(size for size in sizes if size is not None) if self._limit is None else None
 
     def batches(self, progress: OnBytes) -> Iterator[Batch]:
         """Read the files in order."""
@@ -68,7 +68,7 @@ class FileFeed:
         return {name: self._reader.format.format or file.format or "" for name, file in self._files.items()}
 
     def _kept(self, file: SourceFile, path: Path) -> SourceFile:
-        if file.path is not None:
+        if file.is_kept:
             return file
         with file.open() as stream, path.open("wb") as copy:
             shutil.copyfileobj(stream, copy, 1024 * 1024)

@@ -37,6 +37,7 @@ class RejectLog:
         self.unknown_documents = 0
         self._store = store
         self._run = run
+        self._settings = plan.settings
         self._ledger = ledger
         self._replayed = replayed
         self._number = 1
@@ -97,12 +98,17 @@ class RejectLog:
         for (source,), group in late.group_by("_source", maintain_order=True):
             wanted = {record: (stage, errors) for _, record, _, stage, errors in group.iter_rows()}
             rows = []
+            size = 0
             for raw in feed.raw_records(str(source)):
                 if raw.record in wanted:
                     stage, errors = wanted.pop(raw.record)
                     rows.append((source, raw.record, raw.line, raw.offset, stage, errors, raw.data))
+                    size += len(raw.data)
                     if not wanted:
                         break
+                    if len(rows) >= self._settings.batch_records or size >= self._settings.batch_bytes:
+                        self._keep(pl.DataFrame(rows, schema=REJECTS, orient="row"), feed.formats())
+                        rows, size = [], 0
             self._keep(pl.DataFrame(rows, schema=REJECTS, orient="row"), feed.formats())
 
     def passed(self) -> list[int]:

@@ -6,6 +6,7 @@ from assay.reading.factory import ModelAware, Processor, ProcessorFactory
 from assay.reading.json import JsonProcessor
 from assay.reading.jsonl import JsonlProcessor
 from assay.reading.raw import Limits, Problem, RawRecord
+from assay.reading.remote import is_url, without_secrets
 from assay.reading.sources import OpenSource, SourceFile, SourceLike, resolve
 from assay.reading.xml import XmlProcessor
 from assay.reading.xml_path import XPath
@@ -31,5 +32,7 @@ __all__ = [
     "XmlProcessor",
     "blocks_of",
     "gathered",
+    "is_url",
     "resolve",
+    "without_secrets",
 ]

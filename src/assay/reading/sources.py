@@ -1,4 +1,4 @@
-"""Sources: a path, a list of paths, a glob, bytes, an open binary file, or `-` for standard input."""
+"""Sources: a path, a list of paths, a glob, a URL, bytes, an open binary file, or `-` for standard input."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import hashlib
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from assay.errors import ConfigurationError, SourceError
-from assay.reading.compression import OPENERS, Decompressed, looks_compressed
+from assay.reading.compression import KINDS, Decompression, looks_compressed
+from assay.reading.read_ahead import ReadAhead
+from assay.reading.remote import find, is_url
+
+if TYPE_CHECKING:
+    from assay.reading.remote_objects import RemoteObject
 
 SourceLike = str | os.PathLike[str] | bytes | BinaryIO | Sequence[str | os.PathLike[str]]
 
@@ -33,9 +39,12 @@ class SourceFile:
     """One file (or stream) of a source, not yet open.
 
     Attributes:
-        name: What messages and the `_source` column call it: the path as it was given, or `<bytes>`, `<stdin>`.
+        name: What messages and the `_source` column call it: the path as it was given, a URL without what may be
+            secret in it, or `<bytes>`, `<stdin>`.
         format: The format its suffix tells, or None.
-        path: Where it is on disk; None for bytes and streams.
+        path: Where it is on disk; None for what is not.
+        compression: The suffix of its compression, or None.
+        remote: The object that a URL names, or None.
     """
 
     name: str
@@ -43,9 +52,34 @@ class SourceFile:
     path: Path | None
     _open: Callable[[], BinaryIO]
     compression: str | None = None
+    remote: RemoteObject | None = None
 
-    def open(self, *, max_ratio: int = 250, hashed: bool = True) -> OpenSource:
-        """Open for reading, decompressed; hashed, where the hash is wanted.
+    @property
+    def size(self) -> int | None:
+        """Bytes as it lies there, where they can be known before it is read."""
+        if self.remote is not None:
+            return self.remote.size
+        return self.path.stat().st_size if self.path is not None else None
+
+    @property
+    def identity(self) -> object:
+        """The same for two files that are one."""
+        return self.remote.url if self.remote is not None else self.path or self.name
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it can be read once more: a stream cannot."""
+        return self.path is not None or self.remote is not None
+
+    def open(
+        self, *, max_ratio: int = 250, max_bytes: int = 256 * 1024 * 1024 * 1024, hashed: bool = True
+    ) -> OpenSource:
+        """Open for reading, decompressed (in a thread of its own); hashed, where the hash is wanted.
+
+        Args:
+            max_ratio: Times that compressed data may grow.
+            max_bytes: Bytes that compressed data may become.
+            hashed: Whether the hash is wanted.
 
         Raises:
             SourceError: it cannot be opened, or its first bytes are not what its suffix says.
@@ -54,12 +88,10 @@ class SourceFile:
             raw = HashedStream(self._open(), self.name, hashed=hashed)
         except OSError as error:
             raise SourceError(_os_words(error), file=self.name) from None
-        decompressed = (
-            Decompressed(cast(BinaryIO, raw), self.compression, name=self.name, max_ratio=max_ratio)
-            if self.compression
-            else raw
-        )
-        return OpenSource(self, cast(BinaryIO, decompressed), raw)
+        if not self.compression:
+            return OpenSource(self, raw, raw)
+        decoding = Decompression(raw.read, self.compression, name=self.name, max_ratio=max_ratio, max_bytes=max_bytes)
+        return OpenSource(self, ReadAhead(decoding.blocks(), interrupt=raw.interrupt), raw)
 
 
 class HashedStream(io.RawIOBase):
@@ -105,6 +137,11 @@ class HashedStream(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
+    def interrupt(self) -> None:
+        """End a wait for bytes from afar that another thread is in; a file does not keep one waiting."""
+        if isinstance(self._raw, ReadAhead):
+            self._raw.interrupt()
+
     def close(self) -> None:
         """Close the file; standard input stays open."""
         if self._raw is not sys.stdin.buffer:
@@ -115,7 +152,7 @@ class HashedStream(io.RawIOBase):
 class OpenSource:
     """A source being read: the decompressed bytes, and what is known of the file itself."""
 
-    def __init__(self, file: SourceFile, stream: BinaryIO, raw: HashedStream) -> None:
+    def __init__(self, file: SourceFile, stream: HashedStream | ReadAhead, raw: HashedStream) -> None:
         self.name = file.name
         self.position = 0
         self._file = file
@@ -152,6 +189,9 @@ class OpenSource:
         Raises:
             SourceError: the file changed while it was read.
         """
+        if isinstance(self._stream, ReadAhead):
+            # Two threads must not read the file.
+            self._stream.stop()
         while self._raw.read(1024 * 1024):
             pass
         if _stat(self._file.path) != self._before:
@@ -173,8 +213,8 @@ def resolve(source: SourceLike) -> list[SourceFile]:
     """List the files of a source, in a stable order.
 
     Args:
-        source: A path; a glob (`**` goes down folders), sorted by name; a list of paths or globs; bytes; an open
-            binary file; or `-` for standard input.
+        source: A path; a glob (`**` goes down folders), sorted by name; a URL (see `find`); a list of these;
+            bytes; an open binary file; or `-` for standard input.
 
     Raises:
         SourceError: there is no such file, it is a folder, or a glob finds nothing.
@@ -193,8 +233,8 @@ def resolve(source: SourceLike) -> list[SourceFile]:
         if not all(isinstance(one, str | os.PathLike) for one in paths):
             raise ConfigurationError("a list of sources is a list of paths")
         # Globs may overlap: a file that is named twice is read once.
-        found = {file.path or file.name: file for one in paths for file in _resolve_path(os.fspath(one))}
-        files = list(found.values())
+        found = {file.identity: file for one in paths for file in _resolve_path(os.fspath(one))}
+        files = _named_apart(list(found.values()))
         if not files:
             raise SourceError("the list of paths is empty", file="source")
         return files
@@ -206,6 +246,8 @@ def resolve(source: SourceLike) -> list[SourceFile]:
 def _resolve_path(path: str) -> list[SourceFile]:
     if path == STDIN:
         return [SourceFile("<stdin>", None, None, lambda: sys.stdin.buffer)]
+    if is_url(path):
+        return [_remote(one) for one in find(path)]
     try:
         Path(path).exists()
     except (OSError, ValueError) as error:
@@ -223,12 +265,33 @@ def _resolve_path(path: str) -> list[SourceFile]:
 
 
 def _file(path: str) -> SourceFile:
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    compression = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else None
-    fmt = FORMATS.get(suffixes[-1]) if suffixes else None
+    fmt, compression = _suffixes(Path(path))
     # A name that is no UTF-8 is shown with escapes: it goes into columns and messages.
     name = os.fsencode(path).decode("utf-8", "backslashreplace")
     return SourceFile(name, fmt, Path(path), lambda: Path(path).open("rb"), compression)
+
+
+def _remote(found: RemoteObject) -> SourceFile:
+    fmt, compression = _suffixes(PurePosixPath(found.path))
+    return SourceFile(found.name, fmt, None, lambda: cast(BinaryIO, found.open()), compression, found)
+
+
+def _suffixes(path: PurePath) -> tuple[str | None, str | None]:
+    """Format and compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in KINDS else None
+    return FORMATS.get(suffixes[-1]) if suffixes else None, compression
+
+
+def _named_apart(files: list[SourceFile]) -> list[SourceFile]:
+    """Addresses that differ only in what is not shown get a number: a name stands for one file."""
+    count: Counter[str] = Counter()
+    named = []
+    for file in files:
+        count[file.name] += 1
+        again = count[file.name] > 1
+        named.append(replace(file, name=f"{file.name}#{count[file.name]}") if again else file)
+    return named
 
 
 def _stream(stream: BinaryIO) -> SourceFile:

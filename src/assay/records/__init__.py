@@ -2,7 +2,8 @@
 
 from assay.records.batches import TRACE, Batch, EmptySourceWarning, FileCount, Format, RecordReader
 from assay.records.columns import Columns
-from assay.records.rejects import ERRORS, REJECTS, Reject, RejectsTo, Stage, rejects_frame, worded
+from assay.records.reject_writer import RejectsTo
+from assay.records.rejects import ERRORS, REJECTS, Reject, Stage, rejects_frame, worded
 from assay.records.scan import Read, read, scan
 from assay.records.shape import FieldVerdict
 from assay.records.verdict import validate

@@ -20,6 +20,7 @@ from assay.reading import (
     JsonlProcessor,
     JsonProcessor,
     Limits,
+    OpenSource,
     Processor,
     ProcessorFactory,
     RawRecord,
@@ -236,15 +237,19 @@ class RecordReader(Generic[M]):
     def raw_records(self, file: SourceFile) -> Iterator[RawRecord]:
         """Cut a file into raw records again, to find some of them by number."""
         processor = self.processor(file)
-        with file.open(max_ratio=self.settings.max_decompressed_ratio) as stream:
+        with self._open(file) as stream:
             yield from _split(processor, stream, self.model)
+
+    def _open(self, file: SourceFile, *, hashed: bool = True) -> OpenSource:
+        ratio, size = self.settings.max_decompressed_ratio, self.settings.max_decompressed_bytes
+        return file.open(max_ratio=ratio, max_bytes=size, hashed=hashed)
 
     def _file_batches(
         self, file: SourceFile, limit: int | None, progress: Callable[[int], None] | None
     ) -> Iterator[Batch]:
         processor = self.processor(file)
         count = FileCount(file.name)
-        with file.open(max_ratio=self.settings.max_decompressed_ratio, hashed=self.traced) as stream:
+        with self._open(file, hashed=self.traced) as stream:
             done = 0
             for batch in self._judged_stream(count, stream, processor, limit):
                 yield batch

@@ -7,15 +7,14 @@ A frame of rejects has the columns `source, record, line, offset, stage, errors,
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import polars as pl
 import pydantic_core
 
-from assay.errors import ConfigurationError, ValidationError
+from assay.errors import ValidationError
 from assay.reading.raw import RawRecord
 
 #: Where a record was rejected.
@@ -33,9 +32,6 @@ REJECTS: Final = pl.Schema(
         "raw": pl.Binary(),
     }
 )
-
-#: "raise", "drop", a path, or a function of a frame of rejects.
-RejectsTo = str | Path | Callable[[pl.DataFrame], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,56 +85,6 @@ def _sound(text: str) -> str:
     return text
 
 
-class RejectWriter:
-    """Sends frames of rejects where the caller of `scan` wants them.
-
-    A path ending in .parquet gets one Parquet file at the end; .jsonl or .ndjson gets a line a reject as they come
-    (raw bytes as text, or in Base64 under `raw_base64` where they are no UTF-8).
-    """
-
-    def __init__(self, to: RejectsTo) -> None:
-        self._to = to
-        self._parts: list[pl.DataFrame] = []
-        self._lines: Any = None
-        if isinstance(to, str | Path) and to not in ("raise", "drop"):
-            path = Path(to)
-            if path.suffix not in (".parquet", ".jsonl", ".ndjson"):
-                raise ConfigurationError(
-                    f'rejects="{to}" is no way to collect rejects: give "raise", "drop", a path ending in .parquet or '
-                    ".jsonl, or a function that takes a DataFrame"
-                )
-        elif to not in ("raise", "drop") and not callable(to):
-            raise ConfigurationError(f"rejects={to!r}: give 'raise', 'drop', a path or a function of a DataFrame")
-
-    def __enter__(self) -> Self:
-        if isinstance(self._to, str | Path) and Path(self._to).suffix in (".jsonl", ".ndjson"):
-            self._lines = Path(self._to).open("w", encoding="utf-8")
-        return self
-
-    def write(self, rejects: pl.DataFrame) -> None:
-        """Take the rejects of one batch.
-
-        Raises:
-            ValidationError: there are some, and nobody asked to collect them.
-        """
-        if self._to == "raise":
-            if rejects.height:
-                raise first_reject(rejects)
-        elif callable(self._to):
-            if rejects.height:
-                self._to(rejects)
-        elif self._lines is not None:
-            self._lines.writelines(jsonl_line(row) for row in rejects.iter_rows(named=True))
-        elif self._to != "drop":
-            self._parts.append(rejects)
-
-    def __exit__(self, *_: object) -> None:
-        if self._lines is not None:
-            self._lines.close()
-        elif isinstance(self._to, str | Path) and self._to not in ("raise", "drop"):
-            pl.concat([pl.DataFrame(schema=REJECTS), *self._parts]).write_parquet(self._to)
-
-
 def jsonl_line(row: Mapping[str, Any]) -> str:
     """A reject as a line of JSON: raw bytes as text, or in Base64 where they are no UTF-8."""
     return pydantic_core.to_json(_with_text(row)).decode() + "\n"
@@ -156,15 +102,21 @@ def _with_text(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def first_reject(rejects: pl.DataFrame) -> ValidationError:
     """The error that names the first reject and says how to collect them."""
+    advice = 'give rejects="rejects.parquet" or a function; rejects="drop" lets them fall'
+    return reject_error(rejects, f"{{}}. To go on and keep bad records, {advice}")
+
+
+def reject_error(rejects: pl.DataFrame, message: str, kind: type[ValidationError] = ValidationError) -> ValidationError:
+    """An error about the first reject, which is put into the message where it has {}."""
     row = rejects.row(0, named=True)
     errors: list[dict[str, Any]] = row["errors"]
     first = errors[0]
     field = f"{first['loc']}: " if first["loc"] else ""
     more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-    return ValidationError(
-        f"{row['source']}: record {row['record']} (line {row['line']}): {field}{first['msg']} "
-        f"[{first['type']}], got {first['input'][:100]!r}{more}. To go on and keep bad records, give "
-        'rejects="rejects.parquet" or a function; rejects="drop" lets them fall',
+    place = f"{row['source']}: record {row['record']} (line {row['line']}): "
+    what = f"{field}{first['msg']} [{first['type']}], got {first['input'][:100]!r}{more}"
+    return kind(
+        message.replace("{}", place + what),
         source=row["source"],
         record=row["record"],
         line=row["line"],

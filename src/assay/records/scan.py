@@ -12,8 +12,10 @@ from pydantic import BaseModel
 
 from assay.reading import SourceLike
 from assay.records.batches import TRACE, Format, RecordReader
+from assay.records.budget import Budget
 from assay.records.columns import Datetimes
-from assay.records.rejects import REJECTS, RejectsTo, RejectWriter
+from assay.records.reject_writer import RejectsTo, RejectWriter
+from assay.records.rejects import REJECTS
 from assay.settings import Settings
 
 
@@ -26,6 +28,7 @@ def scan(
     trace: bool = False,
     rejects: RejectsTo = "raise",
     *,
+    max_rejects: int | str | None = None,
     empty_as_null: bool | None = None,
     decimals: tuple[int, int] | None = None,
     datetimes: Datetimes = "naive",
@@ -37,14 +40,18 @@ def scan(
     the source again. The verdict is always on the whole record, also where few columns are selected.
 
     Args:
-        source: A path, a list of paths, a glob, bytes, an open binary file, or "-" for standard input; compressed
-            where its suffix is .gz, .bz2 or .zst.
+        source: A path, a glob, a URL (s3, gs, az, https), a list of these, bytes, an open binary file, or "-" for
+            standard input; compressed where its suffix is .gz, .bz2 or .zst.
         model: Any Pydantic v2 model.
         format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
         record: Where the records are. JSON: a path of keys such as "data.orders"; XML: a row tag or a path.
         namespaces: Prefix to namespace for names in `record`, in aliases and in `XPath` (XML).
         trace: Add `_source`, `_record` (0-based, rejected ones counted), `_line` (1-based), `_offset` (bytes).
-        rejects: "raise" (on the first), a path (.parquet, .jsonl), a function that takes a frame, or "drop".
+        rejects: "raise" (on the first), a path (.parquet, .jsonl), a function that takes a frame, or "drop". A file
+            takes its name when the source has been read, to its end or to the last row of a slice; a query that fails
+            or stops before leaves what was there. A few MiB of it are in memory.
+        max_rejects: More rejects than this number, or share such as "1%", are an error: a number is seen at once, a
+            share at the end.
         empty_as_null: An empty XML element is null.
         decimals: Precision and scale for Decimal fields that the model does not bound, such as (38, 6).
         datetimes: Whether a plain `datetime` field is a column without zone ("naive") or in UTC ("utc").
@@ -54,11 +61,14 @@ def scan(
         ConfigurationError: the model cannot become columns, or the format cannot be told.
         SourceError: no such file; on collect, a file that cannot be read to its end.
         ValidationError: on collect, a record was rejected and `rejects` is "raise".
+        TooManyRejectsError: on collect, more records were rejected than `max_rejects` allows.
+        SinkError: on collect, the file of rejects cannot be written.
     """
     how = Format(format, record, namespaces, empty_as_null, decimals, datetimes)
     reader = RecordReader(model, how, settings or Settings(), traced=trace)
     reader.check(source)
-    RejectWriter(rejects)
+    budget = Budget.parse(max_rejects)
+    RejectWriter(rejects, budget)
     schema = pl.Schema(reader.schema | TRACE) if trace else reader.schema
     all_columns = schema.names()
 
@@ -68,14 +78,14 @@ def scan(
         left = n_rows
         # Where rows are counted, it must be known which rejects lie before the last one.
         counted = reader if n_rows is None else replace(reader, traced=True)
-        with RejectWriter(rejects) as writer:
+        with RejectWriter(rejects, budget) as writer:
             for batch in counted.batches(counted.check(source)):
                 frame, rejected = batch.frame, batch.rejects
                 if left is not None and frame.height >= left:
                     # Nobody has asked for what lies behind the last row.
                     frame = frame.head(left)
                     rejected = rejected.filter(pl.col("record") < frame["_record"][-1])
-                writer.write(rejected)
+                writer.write(rejected, frame.height + rejected.height)
                 frame = frame.select(all_columns)
                 if left is not None:
                     left -= frame.height
@@ -85,7 +95,8 @@ def scan(
                     frame = frame.select(with_columns)
                 yield frame
                 if left == 0:
-                    return
+                    break
+            writer.see_budget()
 
     return register_io_source(batches, schema=schema, validate_schema=True, explain_name="assay")
 
@@ -117,14 +128,15 @@ def read(
 ) -> Read:
     """Read a source into memory: accepted records, rejects and counts.
 
-    For the arguments see `scan`; rejects are in the result, and go to `rejects` besides.
+    For the arguments see `scan`; rejects are in the result, and go to `rejects` besides. All of them are in memory,
+    with their bytes: where there may be many, give `max_rejects`, or use `scan`.
     """
     collected = [pl.DataFrame(schema=REJECTS)]
     with RejectWriter(rejects) as writer:
 
         def keep(found: pl.DataFrame) -> None:
             collected.append(found)
-            writer.write(found)
+            writer.write(found, found.height)
 
         frame = scan(source, model, format, record, namespaces, trace, keep, **options).collect()
     rejected = pl.concat(collected)
