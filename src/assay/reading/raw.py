@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 #: Bytes that are kept of a record over the size limit.
@@ -29,8 +29,8 @@ class RawRecord:
     line: int
     offset: int
     problem: Problem | None = None
-    head: int = 0
-    tail: int = 0
+    head: int = field(default=0, compare=False)
+    tail: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

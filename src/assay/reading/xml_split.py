@@ -319,7 +319,7 @@ class XmlSplitter:
         self._count += 1
         length = end - self._start
         if self._overlong is not None or length > self._limits.max_record_bytes:
-            excerpt = self._overlong or self._buffer[self._start - self._base :][:EXCERPT]
+            excerpt = self._overlong or self._buffer[self._start - self._base : end - self._base][:EXCERPT]
             return RawRecord(excerpt, number, line, offset, self._limits.too_long(length))
         data = self._buffer[self._start - self._base : end - self._base]
         problem = self._limits.too_deep() if self._deepest - self._depth > self._limits.max_record_depth else None
