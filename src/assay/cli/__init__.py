@@ -81,8 +81,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Pipelines in which money must be right.
 
-    Reads orders, invoices and usage (JSON, JSONL, XML), validates every record, prices it to the cent, and publishes
-    all of a run or nothing. A bad record is kept and can be replayed.
+    Reads orders, invoices and usage (JSON, JSONL, XML, CSV), validates every record, prices it to the cent, and
+    publishes all of a run or nothing. A bad record is kept and can be replayed.
     """
 
 
