@@ -197,7 +197,7 @@ class CsvProcessor:
         delimiter: The character between cells.
         quote: The character around cells that hold a delimiter, a quote or a line's end; "" for none.
         columns: Names of the columns, for data without a row of names. Else the first row has them.
-        empty_as_null: An empty cell is null; one that is quoted stays an empty text.
+        empty_as_null: An empty cell is null; in a `str` field, one that is quoted stays an empty text.
         limits: Bounds on one record.
     """
 
@@ -247,7 +247,7 @@ class CsvProcessor:
             made = self.process(data)
             for name in trimmed & made.keys():
                 text = made[name]
-                made[name] = text if text is None else text.strip(BLANKS)
+                made[name] = text if text is None else text.strip(BLANKS) or self._empty
             return orjson.dumps(made)
 
         return to_json

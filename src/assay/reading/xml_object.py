@@ -201,7 +201,7 @@ def _value(item: etree._Element | str, shape: FieldShape, empty_as_null: bool) -
     if item.get(NIL) in ("true", "1"):
         return None
     has_children = len(item) > 0 and any(isinstance(child.tag, str) for child in item)
-    if empty_as_null and not has_children and not _text(item):
+    if empty_as_null and not has_children and not _text(item) and not (shape.model and _plain_attributes(item)):
         return None
     if shape.model is not None:
         return to_object(item, shape.model, empty_as_null=empty_as_null)
