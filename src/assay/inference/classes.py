@@ -34,6 +34,7 @@ class FieldSpec:
         default: "None" or "[]", or None where it is required.
         alias: The key, where the name is another.
         path: Where it stands in XML, where its name does not tell.
+        key: Under which it was seen; None for the text of an element.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FieldSpec:
     default: str | None = None
     alias: str | None = None
     path: str | None = None
+    key: str | None = None
 
     @property
     def written(self) -> tuple[str | None, ...]:
@@ -56,7 +58,7 @@ class FieldSpec:
         if self.default is None:
             return annotation, Field(alias=self.alias)
         if self.default == "[]":
-            return annotation, Field(default_factory=list, alias=self.alias)
+            return annotation, Field(default=[], alias=self.alias)
         return annotation, Field(default=None, alias=self.alias)
 
 
@@ -122,7 +124,15 @@ class Classes:
         return made
 
     def _field(
-        self, member: Member, objects: int, name: str, key: str, owner: str, path: str, xpath: str | None = None
+        self,
+        member: Member,
+        objects: int,
+        name: str,
+        key: str,
+        owner: str,
+        path: str,
+        xpath: str | None = None,
+        seen_as: str | None = None,
     ) -> FieldSpec:
         here = f"{path}.{key}" if path else key
         alias = None if name == key or xpath is not None else key
@@ -130,10 +140,10 @@ class Classes:
         is_missing = member.present < objects
         if member.is_repeated:
             many = (one.or_none() if is_null else one).in_list()
-            return FieldSpec(name, many, "[]" if is_missing else None, alias, xpath)
+            return FieldSpec(name, many, "[]" if is_missing else None, alias, xpath, seen_as or key)
         if is_missing or is_null:
-            return FieldSpec(name, one.or_none(), "None", alias, xpath)
-        return FieldSpec(name, one, None, alias, xpath)
+            return FieldSpec(name, one.or_none(), "None", alias, xpath, seen_as or key)
+        return FieldSpec(name, one, None, alias, xpath, seen_as or key)
 
     def _type(self, seen: Seen, key: str, path: str, owner: str, *, of_many: bool) -> tuple[Type, bool]:
         """The type of all values at a place, and whether there was null among them."""
@@ -196,11 +206,13 @@ class Classes:
             made = self._nested(seen, key, path, owner, of_many=of_many)
             return made, seen.nulls > 0 or (self.empty_as_null and seen.hollow > 0)
         made = next(iter(self.scalars.of(seen, key, path)), TEXT)
-        if key.startswith(ATTRIBUTE) and texts.empty and not made.keeps_empty:
+        if seen.is_attribute and texts.empty and not made.keeps_empty:
             self.scalars.doubts.append(
                 f"{path}: {texts.empty:,} of {texts.count:,} are empty, the others {made.text}; a text"
             )
             return TEXT, False
+        if seen.is_attribute:
+            return made, False
         if not made.keeps_empty:
             self.needs_null |= texts.empty > 0
         return made, seen.nulls > 0 or (self.empty_as_null and texts.empty > 0)
@@ -222,7 +234,7 @@ class Classes:
             name = field_name(_local(key), [one.name for one in made])
             mark = ATTRIBUTE if is_attribute and shared else ""
             xpath = written if shared and not is_attribute else None
-            made.append(self._field(member, objects, name, mark + written, owner, path, xpath))
+            made.append(self._field(member, objects, name, mark + written, owner, path, xpath, key))
         if seen.mixed or (seen.parents and seen.texts.filled):
             self.scalars.doubts.append(f"{path or owner}: has text beside its elements, which is left out")
         elif seen.texts.filled:

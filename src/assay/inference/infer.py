@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, SourceError, ValidationError
 from assay.inference.classes import Classes, ClassSpec
-from assay.inference.names import class_name, quoted
+from assay.inference.names import class_name, module_name, quoted
 from assay.inference.seen import Seen
 from assay.inference.source import write_source
 from assay.inference.xml import note_element
@@ -32,10 +32,6 @@ from assay.settings import Settings
 
 #: Records that are looked at before the first model is made.
 SAMPLE: Final = 5_000
-#: What tells that a record is none of its format, whatever the model.
-_MALFORMED: Final = frozenset(
-    {"json_invalid", "record_invalid", "csv_invalid", "record_too_long", "record_too_deep", "model_type"}
-)
 _SNIFFED: Final = 64 * 1024
 _DELIMITERS: Final = ";\t|"
 
@@ -150,9 +146,11 @@ class _Inference:
         if self.kind == "csv":
             self._look_at_names()
         self._look(sample)
-        if self.kind != "xml" and not self.seen.objects:
-            raise SourceError(self._nothing(), file=self.files[0].name)
-        if self.kind == "xml" and not self.seen.count:
+        if not self._has_fields():
+            # The first records are no measure of the others.
+            self.seen = Seen()
+            self._look(None)
+        if not self._has_fields():
             raise SourceError(self._nothing(), file=self.files[0].name)
         asked: set[tuple[str, int]] = set()
         while True:
@@ -173,9 +171,12 @@ class _Inference:
         name = self.how.format or file.format
         return name if name in ("xml", "csv") else "json"
 
+    def _has_fields(self) -> bool:
+        return bool(self.seen.members) or self.seen.texts.filled > 0
+
     def _nothing(self) -> str:
         where = f' at record="{self.how.record}"' if self.how.record else ""
-        return f"has no records{where} that are objects, so there is nothing to infer from"
+        return f"has no records{where} that have any field, so there is nothing to infer from"
 
     # Looking.
 
@@ -193,8 +194,8 @@ class _Inference:
                     note(raw)
                 left = None if left is None else left - 1
 
-    def _noter(self, file: SourceFile) -> Callable[[RawRecord], None]:
-        """How a raw record of a file is looked at; what is malformed is passed over, the check will tell it."""
+    def _noter(self, file: SourceFile) -> Callable[[RawRecord], bool]:
+        """How a raw record of a file is looked at; it gives False for what is malformed, which the check will tell."""
         if self.kind == "xml":
             return self._note_xml
         if self.kind == "csv":
@@ -206,33 +207,36 @@ class _Inference:
             return self._note_json
         return self._note_parsed(processor)
 
-    def _note_json(self, raw: RawRecord) -> None:
+    def _note_json(self, raw: RawRecord) -> bool:
         try:
-            self._note(pydantic_core.from_json(raw.data, allow_inf_nan=True))
+            return self._note(pydantic_core.from_json(raw.data, allow_inf_nan=True))
         except ValueError:
-            return
+            return False
 
-    def _note_parsed(self, processor: Processor) -> Callable[[RawRecord], None]:
-        def note(raw: RawRecord) -> None:
+    def _note_parsed(self, processor: Processor) -> Callable[[RawRecord], bool]:
+        def note(raw: RawRecord) -> bool:
             try:
                 made = processor.process(raw.data)
             except ValidationError:
-                return
-            self._note(pydantic_core.from_json(pydantic_core.to_json(made, inf_nan_mode="constants")))
+                return False
+            return self._note(pydantic_core.from_json(pydantic_core.to_json(made, inf_nan_mode="constants")))
 
         return note
 
-    def _note(self, value: Any) -> None:
-        if isinstance(value, dict):
-            self.seen.note(value, trimmed=self.kind == "csv")
+    def _note(self, value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        self.seen.note(value, trimmed=self.kind == "csv")
+        return True
 
-    def _note_xml(self, raw: RawRecord) -> None:
+    def _note_xml(self, raw: RawRecord) -> bool:
         try:
             element = record_of(parse_hardened(raw.data))
         except ValidationError:
-            return
+            return False
         self.tags[str(element.tag)] += 1
         note_element(self.seen, element, self._note_prefix)
+        return True
 
     def _note_prefix(self, tag: str, prefix: str | None) -> None:
         uri, _, _ = tag.rpartition("}")
@@ -290,14 +294,15 @@ class _Inference:
             found.accepted += batch.frame.height
             for row in batch.rejects.iter_rows(named=True):
                 place = (row["source"], row["record"])
-                errors = row["errors"]
-                if errors[0]["type"] in _MALFORMED and not errors[0]["loc"]:
+                if row["stage"] == "read":
                     found.note(row)
-                elif place not in asked:
+                elif place in asked:
+                    if self._give_up(spec, row["errors"]):
+                        found.changed = True
+                    else:
+                        found.note(row)
+                elif notes[row["source"]](RawRecord(row["raw"], row["record"], row["line"], row["offset"])):
                     asked.add(place)
-                    notes[row["source"]](RawRecord(row["raw"], row["record"], row["line"], row["offset"]))
-                    found.changed = True
-                elif self._give_up(spec, errors):
                     found.changed = True
                 else:
                     found.note(row)
@@ -306,13 +311,13 @@ class _Inference:
     def _give_up(self, spec: ClassSpec, errors: Sequence[Mapping[str, str]]) -> bool:
         """Take any value where a record is rejected that was looked at; whether there was such a field."""
         changed = False
-        fields = {one.name: one.alias or one.name for one in spec.fields}
-        for error in errors:
-            loc = error["loc"]
-            for key, member in self.seen.members.items():
-                names = {key, _local(key), *(name for name, alias in fields.items() if alias in (key, _local(key)))}
-                if any(loc == name or loc.startswith(f"{name}.") for name in names) and not member.seen.is_opaque:
-                    member.seen.is_opaque = changed = True
+        for one in spec.fields:
+            member = self.seen.members.get(one.key) if one.key is not None else None
+            names = (one.name, one.name if one.alias is None else one.alias)
+            if member is None or member.seen.is_opaque:
+                continue
+            if any(e["loc"] == name or e["loc"].startswith(f"{name}.") for e in errors for name in names):
+                member.seen.is_opaque = changed = True
         return changed
 
     # Telling.
@@ -388,8 +393,8 @@ class _Found:
     def malformed(self) -> Iterator[str]:
         """What was found, in words."""
         for kind, count in self.wrong.items():
-            are = "record is" if count == 1 else "records are"
-            yield f"{count:,} of {self.read:,} {are} rejected as {kind}, first {self.first[kind]}"
+            are = "is" if count == 1 else "are"
+            yield f"{count:,} of {self.read:,} records {are} rejected as {kind}, first {self.first[kind]}"
 
 
 def _usage(spec: ClassSpec, source: str, options: Mapping[str, Any]) -> list[str]:
@@ -397,11 +402,12 @@ def _usage(spec: ClassSpec, source: str, options: Mapping[str, Any]) -> list[str
     arguments += [
         f"{key}={quoted(value) if isinstance(value, str) else _literal(value)}" for key, value in options.items()
     ]
+    module = module_name(spec.name)
     return [
-        f"How to use it, saved as {spec.name.lower()}.py:",
+        f"How to use it, saved as {module}.py:",
         "",
         "    import assay",
-        f"    from {spec.name.lower()} import {spec.name}",
+        f"    from {module} import {spec.name}",
         "",
         f"    frame = assay.scan({', '.join(arguments)}).collect()",
     ]

@@ -33,12 +33,17 @@ def class_name(key: str, *, of_many: bool, taken: Collection[str], within: str |
     parts = [word for word in words(key) if word.isascii()]
     if of_many and parts:
         parts[-1] = singular(parts[-1])
-    name = "".join(part[0].upper() + part[1:] for part in parts)
+    name = "".join(part.capitalize() for part in parts)
     if not name.isidentifier():
         name = f"{within or ''}Item" if within else "Record"
     if keyword.iskeyword(name) or name in taken:
         name = f"{within or ''}{name}"
     return _free(name, taken)
+
+
+def module_name(name: str) -> str:
+    """The module of a class."""
+    return "_".join(words(name)).lower()
 
 
 def singular(word: str) -> str:

@@ -213,6 +213,7 @@ class Seen:
         parents: XML: elements with children.
         values: The values of all members together, where the object is a mapping.
         is_opaque: Nothing can be said of it but that it is there.
+        is_attribute: XML: these are values of an attribute.
     """
 
     count: int = 0
@@ -230,6 +231,7 @@ class Seen:
     values: Seen | None = None
     items: Seen | None = None
     is_opaque: bool = False
+    is_attribute: bool = False
 
     def note(self, value: Any, depth: int = 0, *, trimmed: bool = False) -> None:
         """See one more value, as JSON has them."""

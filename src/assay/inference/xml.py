@@ -42,6 +42,7 @@ def note_element(
     _note_text(seen, element, has_children=bool(children), has_attributes=bool(attributes))
     for key, value in attributes.items():
         if (member := _present(seen, ATTRIBUTE + key)) is not None:
+            member.seen.is_attribute = True
             member.seen.note(value, trimmed=True)
     counts = Counter(str(child.tag) for child in children)
     members = {tag: _present(seen, tag) for tag in counts}
