@@ -48,7 +48,9 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownFormatError, match='no format "jsonll". Did you mean "jsonl"\\? Known: json, jsonl, xml'):
+    with pytest.raises(
+        UnknownFormatError, match='no format "jsonll". Did you mean "jsonl"\\? Known: csv, json, jsonl, xml'
+    ):
         ProcessorFactory.create("jsonll")
     with pytest.raises(ValueError, match="no format"):
         ProcessorFactory.create("parquetto")

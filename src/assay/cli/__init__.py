@@ -23,6 +23,7 @@ COMMANDS = {
     "list": ("assay.cli.show", "Look", "List the pipelines of this project."),
     "show": ("assay.cli.show", "Look", "Show what a pipeline does, from top to bottom."),
     "check": ("assay.cli.show", "Build", "Check pipelines, books and tables before any data is read."),
+    "infer": ("assay.cli.infer", "Build", "Print a Pydantic model of the records of a file."),
     "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
     "runs": ("assay.cli.runs", "Look", "List past runs, or show one."),
     "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay or discard rejected records."),
@@ -81,8 +82,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Pipelines in which money must be right.
 
-    Reads orders, invoices and usage (JSON, JSONL, XML), validates every record, prices it to the cent, and publishes
-    all of a run or nothing. A bad record is kept and can be replayed.
+    Reads orders, invoices and usage (JSON, JSONL, XML, CSV), validates every record, prices it to the cent, and
+    publishes all of a run or nothing. A bad record is kept and can be replayed.
     """
 
 

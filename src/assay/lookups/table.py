@@ -1,9 +1,9 @@
-"""A lookup table read from a file: JSON, JSONL, XML."""
+"""A lookup table read from a file: JSON, JSONL, XML, CSV."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class Table:
     Args:
         path: The file, a glob, or several; relative to the project, else to the pipeline's folder.
         model: The model of one row.
-        format: As in `scan`; also `record`, `namespaces`, `empty_as_null`, `decimals`.
+        format: As in `scan`; also `record`, `namespaces`, `empty_as_null`, `decimals`, `delimiter`, `quote`.
+        column_names: As `columns` in `scan`.
     """
 
     path: str
@@ -36,6 +37,9 @@ class Table:
     namespaces: Mapping[str, str] | None = None
     empty_as_null: bool | None = None
     decimals: tuple[int, int] | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    column_names: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +86,16 @@ class Table:
         return OpenTable(frame)
 
     def _how(self) -> Format:
-        return Format(self.format, self.record, self.namespaces, self.empty_as_null, self.decimals)
+        return Format(
+            self.format,
+            self.record,
+            self.namespaces,
+            self.empty_as_null,
+            self.decimals,
+            delimiter=self.delimiter,
+            quote=self.quote,
+            columns=self.column_names,
+        )
 
 
 class OpenTable:

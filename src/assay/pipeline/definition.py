@@ -36,14 +36,17 @@ class Source:
     Args:
         path: A path, a glob, a URL, a list of them, or "-"; `{name}` stands for a parameter.
         model: The Pydantic model of one record.
-        format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
+        format: "jsonl", "json", "xml", "csv" or a registered one; by suffix where it is not given.
         record: Where the records are: a path of keys (JSON), a row tag or path (XML).
         namespaces: Prefix to namespace (XML).
-        empty_as_null: An empty element is null (XML).
+        empty_as_null: An empty element (XML) or cell (CSV) is null.
         decimals: Precision and scale of Decimal fields that the model does not bound.
         datetimes: Whether plain datetime fields are columns without zone ("naive") or in UTC ("utc").
         key: Columns that name a record among all.
         reject_with: The column that names a record's document: one rejected record rejects its whole document.
+        delimiter: The character between cells (CSV).
+        quote: The character around cells (CSV); "" for none.
+        columns: Names of the columns of a file that has no row of them (CSV).
     """
 
     path: str | Sequence[str]
@@ -56,6 +59,9 @@ class Source:
     datetimes: Datetimes = "naive"
     key: Sequence[str] = ()
     reject_with: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    columns: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model, type) and issubclass(self.model, BaseModel)):
@@ -65,7 +71,17 @@ class Source:
 
     def how(self) -> Format:
         """How its records are read."""
-        return Format(self.format, self.record, self.namespaces, self.empty_as_null, self.decimals, self.datetimes)
+        return Format(
+            self.format,
+            self.record,
+            self.namespaces,
+            self.empty_as_null,
+            self.decimals,
+            self.datetimes,
+            self.delimiter,
+            self.quote,
+            self.columns,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from assay.reading import ProcessorFactory, RawRecord, SourceFile
+from assay.reading import Problem, ProcessorFactory, RawRecord, SourceFile
+from assay.reading.raw import TOO_LONG
 from assay.records import Batch, FileCount, RecordReader
 from assay.runs import DeadLetter
 
@@ -91,10 +92,11 @@ class ReplayFeed:
         """Judge the kept bytes, as edited, by today's model."""
         counts: dict[str, FileCount] = {}
         for (source, fmt), letters in groupby(self._letters(), key=lambda d: (d.source, d.format)):
+            told = self._reader.format.options()
+            # Kept bytes are one record, so that nothing has to be found; what is told of other formats is not for this.
+            takes = {"xml": ("namespaces", "empty_as_null"), "csv": ("empty_as_null", "delimiter", "quote", "columns")}
             processor = ProcessorFactory.create(
-                fmt,
-                namespaces=self._reader.format.namespaces if fmt == "xml" else None,
-                empty_as_null=self._reader.format.empty_as_null,
+                fmt, **{name: told[name] for name in takes.get(fmt, ("empty_as_null",))}
             )
             yield from self._reader.raw_batches(
                 counts.setdefault(source, FileCount(source)), map(_raw, letters), processor
@@ -110,4 +112,7 @@ class ReplayFeed:
 
 
 def _raw(letter: DeadLetter) -> RawRecord:
-    return RawRecord(letter.current, letter.record, letter.line, letter.offset)
+    # Of a record over the limit only the beginning is kept, which is none, whatever it looks like.
+    cut = (e for e in letter.errors if e["type"] == TOO_LONG and letter.edited is None)
+    problem = next((Problem(e["type"], e["msg"]) for e in cut), None)
+    return RawRecord(letter.current, letter.record, letter.line, letter.offset, problem)

@@ -1,6 +1,6 @@
 """Reading: sources, compression, and processors that cut a stream into raw records."""
 
-from assay.reading import json, jsonl, xml  # noqa: F401 - they register themselves
+from assay.reading import csv, json, jsonl, xml  # noqa: F401 - they register themselves
 from assay.reading.block import PAD, Block, Blocks, Bools, Ints, blocks_of, gathered
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
 from assay.reading.json import JsonProcessor

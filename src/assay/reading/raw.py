@@ -7,6 +7,8 @@ from typing import Final
 
 #: Bytes that are kept of a record over the size limit.
 EXCERPT: Final = 4096
+#: Type of the error of a record over the size limit.
+TOO_LONG: Final = "record_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Limits:
         """The record has `length` bytes (None: more than could be counted)."""
         size = f"{length:,} bytes long" if length is not None else "longer"
         return Problem(
-            "record_too_long",
+            TOO_LONG,
             f"Record is {size}, over the limit of {self.max_record_bytes:,} bytes (setting max_record_bytes)",
         )
 

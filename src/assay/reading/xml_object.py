@@ -8,24 +8,20 @@ becomes an object, so that Pydantic rejects them: nothing is picked or joined si
 
 from __future__ import annotations
 
-import collections.abc
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final
 
 from lxml import etree
-from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
+from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
 from assay.errors import ConfigurationError
+from assay.reading.texts import BLANKS, element_type, keeps_blanks, keys_of, refuse_strict
 from assay.reading.xml_path import FieldPath, Name, XPath, parse_field_path, parse_name
 
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 NIL: Final = f"{{{XSI}}}nil"
-_BLANKS: Final = " \t\r\n"
-_ARRAYS: Final = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.deque)
 
 Json = dict[str, "Json"] | list["Json"] | str | None
 
@@ -87,10 +83,7 @@ class ShapeCompiler:
             raise ConfigurationError(
                 f"{model.__name__} is a RootModel, which no element of XML is: use a model of fields"
             )
-        if model.model_config.get("strict"):
-            raise ConfigurationError(
-                f"{model.__name__} is strict, and XML has only texts, which strict mode refuses: use a lax model"
-            )
+        refuse_strict(model, "XML")
         shape = self._done[model] = ModelShape(takes_extra=model.model_config.get("extra") in ("allow", "forbid"))
         by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
         for name, info in model.model_fields.items():
@@ -99,9 +92,7 @@ class ShapeCompiler:
 
     def _field(self, model: type[BaseModel], name: str, info: FieldInfo, by_name: bool) -> FieldShape:
         where = f"{model.__name__}.{name}"
-        if any(getattr(m, "strict", None) for m in info.metadata):
-            raise ConfigurationError("is strict, and XML has only texts, which strict mode refuses", where=where)
-        keys = _keys(info, name)
+        keys = keys_of(info, name)
         given = next((m for m in info.metadata if isinstance(m, XPath)), None)
         if given:
             places = [Place(parse_field_path(given.path, self._namespaces, where), keys[0], or_attribute=False)]
@@ -109,9 +100,9 @@ class ShapeCompiler:
             if by_name and name not in keys:
                 keys.append(name)
             places = [self._place(key, where) for key in keys]
-        inner, is_array = _element_type(info.annotation)
+        inner, is_array = element_type(info.annotation)
         nested = self.compile(inner) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-        return FieldShape(places, is_array, keeps_blanks=_is_text(info.annotation), model=nested)
+        return FieldShape(places, is_array, keeps_blanks=keeps_blanks(info.annotation), model=nested)
 
     def _place(self, key: str, where: str) -> Place:
         if key.startswith("@"):
@@ -155,7 +146,7 @@ def plain(element: etree._Element) -> Any:
         else:
             made[key] = _Repeated([made[key], value])
     made = {key: list(value) if isinstance(value, _Repeated) else value for key, value in made.items()}
-    text = _text(element, own=True).strip(_BLANKS)
+    text = _text(element, own=True).strip(BLANKS)
     named = {f"@{key}" if key in made else key: value for key, value in attributes.items()}
     return named | made | ({"#text": text} if text else {})
 
@@ -166,46 +157,6 @@ def _plain_attributes(element: etree._Element) -> list[tuple[str, str]]:
 
 class _Repeated(list[Any]):
     """Values of an element that stands several times (as against one value that is a list)."""
-
-
-def _keys(info: FieldInfo, name: str) -> list[str]:
-    alias = info.validation_alias
-    if alias is None:
-        return [info.alias or name]
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return [str(choice.path[0]) if isinstance(choice, AliasPath) else choice for choice in choices]
-
-
-def _element_type(annotation: Any) -> tuple[Any, bool]:
-    """What one element stands for, and whether the field is a list of them."""
-    annotation = _bare(annotation)
-    if get_origin(annotation) in _ARRAYS or annotation in _ARRAYS:
-        items = [a for a in get_args(annotation) if a is not Ellipsis]
-        return (_bare(items[0]) if items else str), True
-    return annotation, False
-
-
-def _bare(annotation: Any) -> Any:
-    """Without Annotated, None and type aliases."""
-    while True:
-        if isinstance(annotation, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
-            annotation = annotation.__value__
-        elif get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in (Union, types.UnionType):
-            rest = [a for a in get_args(annotation) if a is not type(None)]
-            if len(rest) != 1:
-                return annotation
-            annotation = rest[0]
-        else:
-            return annotation
-
-
-def _is_text(annotation: Any) -> bool:
-    bare, _ = _element_type(annotation)
-    if get_origin(bare) in (Union, types.UnionType):
-        return any(_is_text(a) for a in get_args(bare))
-    return bare is Any or (isinstance(bare, type) and issubclass(bare, str) and not hasattr(bare, "__members__"))
 
 
 def _index(element: etree._Element) -> dict[str, list[etree._Element]]:
@@ -246,18 +197,18 @@ def _attributes(element: etree._Element, name: Name) -> list[str]:
 
 def _value(item: etree._Element | str, shape: FieldShape, empty_as_null: bool) -> Any:
     if isinstance(item, str):
-        return item if shape.keeps_blanks else item.strip(_BLANKS)
+        return item if shape.keeps_blanks else item.strip(BLANKS)
     if item.get(NIL) in ("true", "1"):
         return None
     has_children = len(item) > 0 and any(isinstance(child.tag, str) for child in item)
-    if empty_as_null and not has_children and not _text(item):
+    if empty_as_null and not has_children and not _text(item) and not (shape.model and _plain_attributes(item)):
         return None
     if shape.model is not None:
         return to_object(item, shape.model, empty_as_null=empty_as_null)
     if has_children:
         return plain(item)
     text = _text(item)
-    return text if shape.keeps_blanks else text.strip(_BLANKS)
+    return text if shape.keeps_blanks else text.strip(BLANKS)
 
 
 def _add_extra(element: etree._Element, shape: ModelShape, made: dict[str, Any]) -> None:

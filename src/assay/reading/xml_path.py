@@ -13,7 +13,8 @@ from typing import Final
 
 from assay.errors import ConfigurationError
 
-_NAME: Final = re.compile(r"(?:(?P<prefix>[^\W\d][\w.\-]*):)?(?P<local>[^\W\d][\w.\-]*)\Z")
+#: A name in a path, with or without a prefix.
+NAME: Final = re.compile(r"(?:(?P<prefix>[^\W\d][\w.\-]*):)?(?P<local>[^\W\d][\w.\-]*)\Z")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def parse_name(text: str, namespaces: Mapping[str, str], where: str) -> Name:
     """
     if text == "*":
         return Name("*")
-    found = _NAME.match(text)
+    found = NAME.match(text)
     if not found:
         raise ConfigurationError(
             f'"{text}" is not a name; a path has names, *, ".", "..", and at its end @name or text()',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -66,9 +66,12 @@ class Format:
         format: Name of a processor, or None: by suffix.
         record: Where the records are: a path of keys (JSON), a row tag or path (XML).
         namespaces: Prefix to namespace (XML).
-        empty_as_null: An empty element is null (XML).
+        empty_as_null: An empty element (XML) or cell (CSV) is null.
         decimals: Precision and scale of Decimal fields that the model does not bound.
         datetimes: Whether plain datetime fields are columns without zone or in UTC.
+        delimiter: The character between cells (CSV).
+        quote: The character around cells (CSV); "" for none.
+        columns: Names of the columns of a file that has no row of them (CSV).
     """
 
     format: str | None = None
@@ -77,6 +80,14 @@ class Format:
     empty_as_null: bool | None = None
     decimals: tuple[int, int] | None = None
     datetimes: Datetimes = "naive"
+    delimiter: str | None = None
+    quote: str | None = None
+    columns: Sequence[str] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What a processor is told."""
+        names = ("record", "namespaces", "empty_as_null", "delimiter", "quote", "columns")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -185,12 +196,7 @@ class RecordReader(Generic[M]):
                 f"cannot tell the format of {file.name if file else 'the source'}: say format=..., one of {known}"
             )
         limits = Limits(self.settings.max_record_bytes, self.settings.max_record_depth)
-        options = {
-            "record": self.format.record,
-            "namespaces": self.format.namespaces,
-            "empty_as_null": self.format.empty_as_null,
-        }
-        return ProcessorFactory.create(name, limits=limits, **options)
+        return ProcessorFactory.create(name, limits=limits, **self.format.options())
 
     def check(self, source: SourceLike) -> list[SourceFile]:
         """The files of a source, each with a format that is known and takes the options, before any is read."""

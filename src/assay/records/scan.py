@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,9 @@ def scan(
     empty_as_null: bool | None = None,
     decimals: tuple[int, int] | None = None,
     datetimes: Datetimes = "naive",
+    delimiter: str | None = None,
+    quote: str | None = None,
+    columns: Sequence[str] | None = None,
     settings: Settings | None = None,
 ) -> pl.LazyFrame:
     """Read a source lazily: only records that the model accepts, typed, the model's fields in order.
@@ -43,7 +46,7 @@ def scan(
         source: A path, a glob, a URL (s3, gs, az, https), a list of these, bytes, an open binary file, or "-" for
             standard input; compressed where its suffix is .gz, .bz2 or .zst.
         model: Any Pydantic v2 model.
-        format: "jsonl", "json", "xml" or a registered one; by suffix where it is not given.
+        format: "jsonl", "json", "xml", "csv" or a registered one; by suffix where it is not given.
         record: Where the records are. JSON: a path of keys such as "data.orders"; XML: a row tag or a path.
         namespaces: Prefix to namespace for names in `record`, in aliases and in `XPath` (XML).
         trace: Add `_source`, `_record` (0-based, rejected ones counted), `_line` (1-based), `_offset` (bytes).
@@ -52,9 +55,12 @@ def scan(
             or stops before leaves what was there. A few MiB of it are in memory.
         max_rejects: More rejects than this number, or share such as "1%", are an error: a number is seen at once, a
             share at the end.
-        empty_as_null: An empty XML element is null.
+        empty_as_null: An empty XML element is null, and an empty CSV cell that is not quoted.
         decimals: Precision and scale for Decimal fields that the model does not bound, such as (38, 6).
         datetimes: Whether a plain `datetime` field is a column without zone ("naive") or in UTC ("utc").
+        delimiter: The character between cells (CSV; "," where it is not given).
+        quote: The character around cells (CSV; '"' where it is not given, "" for none).
+        columns: Names of the columns of a file whose first row does not have them (CSV).
         settings: Limits; by default those of `Settings()`.
 
     Raises:
@@ -64,7 +70,7 @@ def scan(
         TooManyRejectsError: on collect, more records were rejected than `max_rejects` allows.
         SinkError: on collect, the file of rejects cannot be written.
     """
-    how = Format(format, record, namespaces, empty_as_null, decimals, datetimes)
+    how = Format(format, record, namespaces, empty_as_null, decimals, datetimes, delimiter, quote, columns)
     reader = RecordReader(model, how, settings or Settings(), traced=trace)
     reader.check(source)
     budget = Budget.parse(max_rejects)
