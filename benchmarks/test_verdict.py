@@ -26,12 +26,11 @@ SCALE: Final = os.environ.get("ASSAY_BENCH_SCALE", "0.2")
 #: Of the larger of the two files that memory and the first batch are measured on; the other is a tenth of it.
 MEMORY_SCALE: Final = os.environ.get("ASSAY_BENCH_MEMORY_SCALE", "0.2")
 #: Python's loops take a part of the records, since their rate does not depend on the size.
-PART: Final = min(100_000, round(float(SCALE) * 2_500_000))
-#: Rounds of each after one to warm up, and the seconds after which a pair is given fewer.
-ROUNDS: Final = 5
+PART: Final = min(100_000, round(float(SCALE) * 1_500_000))
+#: Rounds of each after one to warm up; the fewer where the more would take longer than so many seconds.
+MOST_ROUNDS: Final = 5
+LEAST_ROUNDS: Final = 3
 PATIENCE: Final = 150 * float(SCALE)
-#: Pairs of processes that memory is measured of.
-PROCESSES: Final = 3
 
 Check = Callable[[pl.DataFrame, pl.DataFrame], None]
 
@@ -147,7 +146,7 @@ def test_pair(benchmark: Any, keep: Keep, peak: Callable[[str, Path], int], fold
         del frame  # the other's is not dropped within its time either
 
     benchmark.group = pair.figure.what
-    rounds = max(1, min(ROUNDS, round(PATIENCE / warm)))
+    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, round(PATIENCE / warm)))
     benchmark.pedantic(WAYS[other_way], (other_path,), setup=our_turn, rounds=rounds)
     peaks = peak(our_way, our_path), peak(other_way, other_path)
     keep(benchmark, Reached(pair.figure, ours, benchmark.stats.stats.data, records, peaks))
@@ -186,7 +185,7 @@ def in_fresh_processes(benchmark: Any, sizes: tuple[Path, Path], what: str, *arg
     benchmark.pedantic(
         lambda: large.append(measured(what, sizes[1], *arguments)),
         setup=lambda: small.append(measured(what, sizes[0], *arguments)),
-        rounds=PROCESSES,
+        rounds=LEAST_ROUNDS,
     )
     return small, large
 
