@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-verdict clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,14 @@ lint: $(STAMP) ## style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+BENCH := $(BIN)/python -m pytest -q -p no:randomly --benchmark-only --benchmark-group-by=group
+
 bench: $(STAMP) ## measure, side by side with peers
-	$(BIN)/python -m pytest benchmarks -q --benchmark-only --benchmark-group-by=group
+	$(BENCH) benchmarks
+
+bench-verdict: export ASSAY_BENCH_SCALE ?= 0.02
+bench-verdict: $(STAMP) ## of these the figures of the verdict, on a tenth of the data
+	$(BENCH) benchmarks/test_verdict.py
 
 clean: ## remove what was made here: environment, caches, run history, outputs
 	rm -rf $(VENV) .assay out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -1,6 +1,8 @@
 """One measured piece of work in a process of its own, so that its peak memory is its own.
 
-python -m benchmarks.child way jsonl "assay.scan" lines.jsonl
+python -m benchmarks.child way "assay.scan" lines.jsonl         # one way to a frame
+python -m benchmarks.child batches lines.jsonl                  # `assay.scan` in batches, none of which is kept
+python -m benchmarks.child sink lines.jsonl out.parquet         # `assay.scan` into a file
 python -m benchmarks.child run REPORT orders --output DIR       # `assay run`, with its peak written into REPORT
 """
 
@@ -10,8 +12,9 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -40,15 +43,36 @@ def start(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedPr
     return done
 
 
-def _way(fmt: str, name: str, path: Path) -> None:
-    sys.path.insert(0, str(ROOT))
-    from benchmarks.ways import WAYS  # noqa: PLC0415
+def measured(*arguments: str | Path) -> dict[str, Any]:
+    """What the module reports of this work: `peak` in bytes; of `batches` also the seconds to the `first`."""
+    return json.loads(start(*arguments).stdout)  # type: ignore[no-any-return]
 
-    import assay  # noqa: PLC0415 - a run is to load no more than `assay run` does
 
-    frame, rejected = WAYS[fmt][name](path, assay.load("orders").source.model)
-    report = {"accepted": frame.height, "rejected": rejected, "peak": peak_bytes()}
-    sys.stdout.write(json.dumps(report))
+def _way(name: str, path: Path) -> dict[str, Any]:
+    from benchmarks.ways import WAYS  # noqa: PLC0415 - a run is to load no more than `assay run` does
+
+    return {"records": WAYS[name](path).height}
+
+
+def _batches(path: Path) -> dict[str, Any]:
+    from benchmarks.lineitem import LineItem  # noqa: PLC0415
+
+    import assay  # noqa: PLC0415 - as above
+
+    began = time.perf_counter()
+    batches = iter(assay.scan(path, LineItem).collect_batches())
+    records = next(batches).height
+    first = time.perf_counter() - began
+    return {"records": records + sum(batch.height for batch in batches), "first": first}
+
+
+def _sink(path: Path, into: Path) -> dict[str, Any]:
+    from benchmarks.lineitem import LineItem  # noqa: PLC0415
+
+    import assay  # noqa: PLC0415 - as above
+
+    assay.scan(path, LineItem).sink_parquet(into)
+    return {}
 
 
 def _run(report: Path, arguments: list[str]) -> None:
@@ -61,11 +85,23 @@ def _run(report: Path, arguments: list[str]) -> None:
         report.write_text(json.dumps({"peak": peak_bytes()}))
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["way", fmt, name, path]:
-            _way(fmt, name, Path(path))
-        case ["run", report, *arguments]:
-            _run(Path(report), arguments)
+def _measure(what: str, *arguments: str) -> None:
+    sys.path.insert(0, str(ROOT))
+    match what, *arguments:
+        case "way", name, path:
+            found = _way(name, Path(path))
+        case "batches", path:
+            found = _batches(Path(path))
+        case "sink", path, into:
+            found = _sink(Path(path), Path(into))
         case _:
             sys.exit(__doc__)
+    sys.stdout.write(json.dumps(found | {"peak": peak_bytes()}))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["run", report, *arguments]:
+            _run(Path(report), arguments)
+        case arguments:
+            _measure(*arguments)

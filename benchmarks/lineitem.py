@@ -1,23 +1,18 @@
-"""The TPC-H lineitem table as a feed of JSON, and the model that judges it (all 16 fields, with ranges)."""
+"""The models that judge TPC-H `lineitem`: all 16 fields with ranges, and the variations that figures are taken of."""
 
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
-import sys
-from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-import polars as pl
-from benchmarks.child import ROOT, peak_bytes
-from benchmarks.ways import tuned_jsonl, usual_jsonl
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 Key = Annotated[int, Field(ge=1)]
 Money = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=2)]
 Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=15, decimal_places=2)]
+Quantity = Annotated[Decimal, Field(gt=0, le=50, max_digits=15, decimal_places=2)]
+ReturnFlag = Literal["A", "N", "R"]
 
 
 class LineItem(BaseModel):
@@ -27,11 +22,11 @@ class LineItem(BaseModel):
     l_partkey: Key
     l_suppkey: Key
     l_linenumber: Annotated[int, Field(ge=1, le=7)]
-    l_quantity: Annotated[Decimal, Field(gt=0, le=50, max_digits=15, decimal_places=2)]
+    l_quantity: Quantity
     l_extendedprice: Money
     l_discount: Share
     l_tax: Share
-    l_returnflag: Literal["A", "N", "R"]
+    l_returnflag: ReturnFlag
     l_linestatus: Literal["O", "F"]
     l_shipdate: dt.date
     l_commitdate: dt.date
@@ -41,83 +36,35 @@ class LineItem(BaseModel):
     l_comment: Annotated[str, Field(max_length=44)]
 
 
-def make(folder: Path, scale: str) -> Path:
-    """The table as JSON Lines, decimals as text, by `tpchgen-cli`; 6,000,000 records at scale 1."""
-    generator = str(Path(sys.executable).with_name("tpchgen-cli"))
-    subprocess.run(
-        [generator, "parquet", "-s", scale, "--tables", "lineitem", "--output-dir", str(folder)],
-        check=True,
-        capture_output=True,
-    )
-    table = pl.read_parquet(folder / "lineitem.parquet")
-    path = folder / "lineitem.jsonl"
-    table.with_columns(pl.col(pl.Decimal, pl.Date).cast(pl.String)).write_ndjson(path)
-    return path
+class ShortLineItem(BaseModel):
+    """Five fields of it, one of each kind."""
+
+    l_orderkey: Key
+    l_quantity: Quantity
+    l_extendedprice: Money
+    l_returnflag: ReturnFlag
+    l_shipdate: dt.date
 
 
-def with_bad_rows(path: Path, share: float) -> Path:
-    """The same with some prices that are no number."""
-    made = path.with_name("lineitem-bad.jsonl")
-    step = round(1 / share)
-    with path.open("rb") as lines, made.open("wb") as out:
-        for number, line in enumerate(lines):
-            out.write(line.replace(b'"l_tax":"', b'"l_tax":"?') if number % step == 0 else line)
-    return made
+class CustomLineItem(LineItem):
+    """The same with a rule of the user's own, which no compiler can read."""
+
+    @field_validator("l_comment")
+    @classmethod
+    def no_control_character(cls, comment: str) -> str:
+        if not comment.isprintable():
+            raise ValueError("a comment has no control character")
+        return comment
 
 
-def validated(path: Path) -> pl.DataFrame:
-    """Assay: every record judged."""
-    import assay  # noqa: PLC0415 - what is measured
+class Order(BaseModel):
+    """An order with its lines."""
 
-    return assay.scan(path, LineItem, rejects="drop").collect()
-
-
-def unvalidated(path: Path) -> pl.DataFrame:
-    """Polars alone: all columns, cast to the same types, nothing validated."""
-    frame = pl.scan_ndjson(path, schema=_wire()).with_columns(_casts())
-    return frame.collect(engine="streaming")
-
-
-def untyped(path: Path) -> pl.DataFrame:
-    """Polars alone: integers and texts, without the casts."""
-    return pl.scan_ndjson(path, schema=_wire()).collect(engine="streaming")
-
-
-def _schema() -> pl.Schema:
-    import assay  # noqa: PLC0415 - what is measured
-
-    return assay.scan(b"", LineItem, format="jsonl").collect_schema()
-
-
-def _wire() -> dict[str, pl.DataType]:
-    return {n: t if isinstance(t, pl.Int64) else pl.String() for n, t in _schema().items()}
-
-
-def _casts() -> list[pl.Expr]:
-    made = []
-    for name, dtype in _schema().items():
-        if isinstance(dtype, pl.Date):
-            made.append(pl.col(name).str.to_date("%Y-%m-%d"))
-        elif not isinstance(dtype, pl.Int64 | pl.String):
-            made.append(pl.col(name).cast(dtype))
-    return made
-
-
-WAYS: Final[dict[str, Callable[[Path], pl.DataFrame]]] = {
-    "assay.scan": validated,
-    "scan_ndjson and casts, nothing validated": unvalidated,
-    "scan_ndjson of integers and texts": untyped,
-    "the usual loop": lambda path: usual_jsonl(path, LineItem)[0],
-    "the tuned loop": lambda path: tuned_jsonl(path, LineItem)[0],
-}
-
-
-def peak_of(name: str, path: Path) -> int:
-    """The peak memory of one way, in a process of its own, in bytes."""
-    command = [sys.executable, "-m", "benchmarks.lineitem", name, str(path)]
-    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-
-
-if __name__ == "__main__":
-    WAYS[sys.argv[1]](Path(sys.argv[2]))
-    sys.stdout.write(str(peak_bytes()))
+    o_orderkey: Key
+    o_custkey: Key
+    o_orderstatus: Literal["F", "O", "P"]
+    o_totalprice: Money
+    o_orderdate: dt.date
+    o_orderpriority: Literal["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"]
+    o_comment: Annotated[str, Field(max_length=79)]
+    lines: Annotated[list[LineItem], Field(min_length=1, max_length=7)]
