@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +71,7 @@ def test_values_of_ancestors_and_namespaces() -> None:
     (reject,) = result.rejects.to_dicts()
     assert [e["type"] for e in reject["errors"]] == ["missing"]
     again = assay.reading.xml.XmlProcessor(namespaces={"c": "u:c"}).json_for(Line)(reject["raw"])
-    assert again == b'{"order": "7", "kind": "k", "note": "n"}'
+    assert json.loads(again) == {"order": "7", "kind": "k", "note": "n"}
 
 
 def test_aliases_choices_and_names() -> None:
