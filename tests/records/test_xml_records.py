@@ -74,6 +74,18 @@ def test_values_of_ancestors_and_namespaces() -> None:
     assert json.loads(again) == {"order": "7", "kind": "k", "note": "n"}
 
 
+def test_attributes_of_ancestors_alone() -> None:
+    class Line(BaseModel):
+        order: Annotated[int, assay.XPath("../../@id")]
+        sku: str
+
+    first = b'<o id="7"><l><x><sku>a</sku></x><x sku="b"/></l></o>'
+    data = b"<r>" + first + b'<o id="8"><l><x><sku>c</sku></x></l></o><o><l><x/></l></o></r>'
+    result = assay.read(data, Line, format="xml", record="x")
+    assert result.frame.rows() == [(7, "a"), (7, "b"), (8, "c")]
+    assert [e["loc"] for e in result.rejects["errors"][0]] == ["order", "sku"]
+
+
 def test_aliases_choices_and_names() -> None:
     class Doc(BaseModel):
         model_config = ConfigDict(populate_by_name=True)

@@ -70,10 +70,13 @@ class ModelShape:
     takes_extra: bool = False
 
     def context(self, depth: int = 0, _seen: frozenset[int] = frozenset()) -> list[Name]:
-        """Names of the children of ancestors (above the record) that the model wants."""
+        """Names of the children of ancestors (above the record) that the model wants.
+
+        Where it wants an attribute of an ancestor, a name that no child has: the ancestor itself is to be kept.
+        """
         wanted = []
         for shape in self.fields:
-            wanted += [p.path.steps[0] for p in shape.places if p.path.up > depth and p.path.steps]
+            wanted += [p.path.steps[0] if p.path.steps else Name("") for p in shape.places if p.path.up > depth]
             if shape.model is not None and id(shape.model) not in _seen:
                 below = depth + max((len(p.path.steps) for p in shape.places), default=1)
                 wanted += shape.model.context(below, _seen | {id(self)})
