@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +71,19 @@ def test_values_of_ancestors_and_namespaces() -> None:
     (reject,) = result.rejects.to_dicts()
     assert [e["type"] for e in reject["errors"]] == ["missing"]
     again = assay.reading.xml.XmlProcessor(namespaces={"c": "u:c"}).json_for(Line)(reject["raw"])
-    assert again == b'{"order": "7", "kind": "k", "note": "n"}'
+    assert json.loads(again) == {"order": "7", "kind": "k", "note": "n"}
+
+
+def test_attributes_of_ancestors_alone() -> None:
+    class Line(BaseModel):
+        order: Annotated[int, assay.XPath("../../@id")]
+        sku: str
+
+    first = b'<o id="7"><l><x><sku>a</sku></x><x sku="b"/></l></o>'
+    data = b"<r>" + first + b'<o id="8"><l><x><sku>c</sku></x></l></o><o><l><x/></l></o></r>'
+    result = assay.read(data, Line, format="xml", record="x")
+    assert result.frame.rows() == [(7, "a"), (7, "b"), (8, "c")]
+    assert [e["loc"] for e in result.rejects["errors"][0]] == ["order", "sku"]
 
 
 def test_aliases_choices_and_names() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
+import orjson
 from lxml import etree
 from pydantic import BaseModel
 
@@ -27,8 +27,13 @@ class _Parsers(threading.local):
     """One parser a thread: making one for each record would cost more than parsing it."""
 
     def __init__(self) -> None:
-        self.hardened = etree.XMLParser(
-            resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False
+        self.hardened = self._make(huge_tree=False)
+        self.large = self._make(huge_tree=True)
+
+    @staticmethod
+    def _make(*, huge_tree: bool) -> etree.XMLParser:
+        return etree.XMLParser(
+            resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=huge_tree
         )
 
 
@@ -43,11 +48,23 @@ def parse_hardened(data: bytes) -> etree._Element:
     """
     try:
         root = etree.fromstring(data, _PARSERS.hardened)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ValidationError(f"not well-formed XML: {error}") from None
+    except (etree.XMLSyntaxError, ValueError):
+        root = _parse_large(data)
     if root.getroottree().docinfo.internalDTD is not None:
         raise ValidationError("the record has a DOCTYPE, which is refused")
     return root
+
+
+def _parse_large(data: bytes) -> etree._Element:
+    """Parse what libxml2 refuses for its own limits (10 MB of text, 256 levels): ours hold, and no DOCTYPE passes."""
+    try:
+        for _ in XmlSplitter(_ROOT, (), Limits(max_record_bytes=len(data))).split(io.BytesIO(data)):
+            pass
+        return etree.fromstring(data, _PARSERS.large)
+    except SourceError as error:
+        raise ValidationError(error.message) from None
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise ValidationError(f"not well-formed XML: {error}") from None
 
 
 @ProcessorFactory.register("xml")
@@ -83,11 +100,15 @@ class XmlProcessor:
             ValidationError: not well-formed XML, or with a DOCTYPE.
         """
         try:
-            for _ in self._splitter(_ROOT, ()).split(io.BytesIO(data)):
-                pass
+            for raw in self._splitter(_ROOT, ()).split(io.BytesIO(data)):
+                if raw.problem is not None:
+                    raise ValidationError(raw.problem.msg)
         except SourceError as error:
             raise ValidationError(error.message) from None
-        value = plain(record_of(self._parse(data)))
+        try:
+            value = plain(record_of(self._parse(data)))
+        except RecursionError:
+            raise ValidationError(self._limits.too_deep().msg) from None
         return {"#text": value} if isinstance(value, str) and value.strip() else value or {}
 
     def json_for(self, model: type[BaseModel]) -> Callable[[bytes], bytes]:
@@ -97,8 +118,12 @@ class XmlProcessor:
         empty_as_null = self.empty_as_null
 
         def to_json(data: bytes) -> bytes:
-            made = to_object(record_of(self._parse(data)), shape, empty_as_null=empty_as_null)
-            return json.dumps(made, ensure_ascii=False).encode()
+            record = record_of(self._parse(data))
+            try:
+                return orjson.dumps(to_object(record, shape, empty_as_null=empty_as_null))
+            except (RecursionError, orjson.JSONEncodeError):
+                # JSON may be nested less deeply than the setting says: Pydantic ends at 200 levels itself.
+                raise ValidationError("the record is nested too deeply to be judged") from None
 
         return to_json
 

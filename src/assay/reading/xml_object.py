@@ -8,8 +8,9 @@ becomes an object, so that Pydantic rejects them: nothing is picked or joined si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from lxml import etree
@@ -22,6 +23,8 @@ from assay.reading.xml_path import FieldPath, Name, XPath, parse_field_path, par
 
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 NIL: Final = f"{{{XSI}}}nil"
+#: So many attributes cost nothing in any case.
+_FEW: Final = 50
 
 Json = dict[str, "Json"] | list["Json"] | str | None
 
@@ -34,6 +37,15 @@ class Place:
     key: str
     #: Whether an attribute of that name will do where there is no such element.
     or_attribute: bool
+
+    @cached_property
+    def child(self) -> str | None:
+        """The name, where all children of that name are meant, in any namespace: nearly always."""
+        path = self.path
+        if path.up or path.attribute is not None or len(path.steps) != 1:
+            return None
+        (step,) = path.steps
+        return step.local if step.uri is None and step.local != "*" else None
 
 
 @dataclass
@@ -54,10 +66,13 @@ class ModelShape:
     takes_extra: bool = False
 
     def context(self, depth: int = 0, _seen: frozenset[int] = frozenset()) -> list[Name]:
-        """Names of the children of ancestors (above the record) that the model wants."""
+        """Names of the children of ancestors (above the record) that the model wants.
+
+        Where it wants an attribute of an ancestor, a name that no child has: the ancestor itself is to be kept.
+        """
         wanted = []
         for shape in self.fields:
-            wanted += [p.path.steps[0] for p in shape.places if p.path.up > depth and p.path.steps]
+            wanted += [p.path.steps[0] if p.path.steps else Name("") for p in shape.places if p.path.up > depth]
             if shape.model is not None and id(shape.model) not in _seen:
                 below = depth + max((len(p.path.steps) for p in shape.places), default=1)
                 wanted += shape.model.context(below, _seen | {id(self)})
@@ -113,13 +128,20 @@ class ShapeCompiler:
 def to_object(element: etree._Element, shape: ModelShape, *, empty_as_null: bool = False) -> dict[str, Any]:
     """Make the object of texts of a record."""
     index = _index(element)
+    has_attributes = bool(element.keys())
     made: dict[str, Any] = {}
     for one in shape.fields:
         for place in one.places:
-            found = _find(element, index, place)
-            if found:
-                values = [_value(item, one, empty_as_null) for item in found]
-                made[place.key] = values if one.is_array or len(values) > 1 else values[0]
+            child = place.child
+            found: Sequence[etree._Element | str]
+            if child is None or (has_attributes and place.or_attribute):
+                found = _find(element, index, place)
+            else:
+                found = index.get(child, ())
+            if len(found) == 1 and not one.is_array:
+                made[place.key] = _value(found[0], one, empty_as_null)
+            elif found:
+                made[place.key] = [_value(item, one, empty_as_null) for item in found]
     if shape.takes_extra:
         _add_extra(element, shape, made)
     return made
@@ -152,7 +174,7 @@ def plain(element: etree._Element) -> Any:
 
 
 def _plain_attributes(element: etree._Element) -> list[tuple[str, str]]:
-    return [(str(k), str(v)) for k, v in element.attrib.items() if not str(k).startswith(f"{{{XSI}}}")]
+    return [(key, value) for key, value in _all_attributes(element) if not key.startswith(f"{{{XSI}}}")]
 
 
 class _Repeated(list[Any]):
@@ -164,7 +186,11 @@ def _index(element: etree._Element) -> dict[str, list[etree._Element]]:
     for child in element:
         tag = child.tag
         if isinstance(tag, str):
-            index.setdefault(_local(tag), []).append(child)
+            local = _local(tag) if tag[0] == "{" else tag
+            if local in index:
+                index[local].append(child)
+            else:
+                index[local] = [child]
     return index
 
 
@@ -183,7 +209,7 @@ def _find(element: etree._Element, index: dict[str, list[etree._Element]], place
             found = [c for one in found for c in one if isinstance(c.tag, str) and step.matches(c.tag)]
     if path.attribute is not None:
         return [value for one in found for value in _attributes(one, path.attribute)]
-    if place.or_attribute and element.attrib:
+    if place.or_attribute:
         # An element and an attribute of one name are two values: the verdict sees both.
         return [*found, *_attributes(element, path.steps[0])]
     return list(found)
@@ -192,12 +218,23 @@ def _find(element: etree._Element, index: dict[str, list[etree._Element]], place
 def _attributes(element: etree._Element, name: Name) -> list[str]:
     if name.uri is None and name.local != "*" and (value := element.get(name.local)) is not None:
         return [str(value)]
-    return [str(value) for key, value in element.attrib.items() if name.matches(str(key))]
+    return [value for key, value in _all_attributes(element) if name.matches(key)]
+
+
+def _all_attributes(element: etree._Element) -> list[tuple[str, str]]:
+    """The attributes; lxml's own list of them looks each up by its name, the square of their number."""
+    if len(element.attrib) <= _FEW:
+        return [(str(key), str(value)) for key, value in element.attrib.items()]
+    found: Any = element.xpath("@*")
+    return [(str(value.attrname), str(value)) for value in found]
 
 
 def _value(item: etree._Element | str, shape: FieldShape, empty_as_null: bool) -> Any:
     if isinstance(item, str):
         return item if shape.keeps_blanks else item.strip(BLANKS)
+    if shape.model is None and not empty_as_null and not len(item) and not item.keys():
+        text = item.text or ""
+        return text if shape.keeps_blanks else text.strip(BLANKS)
     if item.get(NIL) in ("true", "1"):
         return None
     has_children = len(item) > 0 and any(isinstance(child.tag, str) for child in item)

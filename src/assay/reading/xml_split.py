@@ -30,6 +30,9 @@ _BOMS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-1
 _SPACE: Final = " "
 #: Bytes of a tag in which its name ends, but for names that nobody gives.
 _NAME: Final = 256
+_DECLARED: Final = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
+#: Encodings in which a byte means one thing here and another there: expat would take them for ASCII.
+_STATEFUL: Final = ("iso2022", "hz", "utf-7")
 
 
 class DoctypeError(Exception):
@@ -89,6 +92,21 @@ def clark(name: str) -> str:
     return f"{{{uri}}}{local}" if space else name
 
 
+def _encoding_to_say(head: bytes, name: str) -> str | None:
+    """The encoding that expat must be told, since it knows what is declared by no such name; mostly None."""
+    found = _DECLARED.match(head)
+    if not found:
+        return None
+    declared = found.group(1).decode("ascii", "replace")
+    try:
+        codec = codecs.lookup(declared).name
+    except LookupError:
+        return None
+    if codec.startswith(_STATEFUL):
+        raise SourceError(f"is in {declared}, which is not read; convert the file to UTF-8", file=name, offset=0)
+    return codec if codec == "utf-8" else None
+
+
 class XmlSplitter:
     """One pass over one stream.
 
@@ -129,7 +147,7 @@ class XmlSplitter:
         self._first = True
         # What has been fed to the parser that stands elsewhere in the document, or not so.
         self._shift, self._line_shift = 0, 0
-        self._parser = self._make_parser()
+        self._parser = self._make_parser(None)
         if place is not None:
             self._resume(place)
 
@@ -172,6 +190,7 @@ class XmlSplitter:
         if self._first:
             try:
                 refuse_other(chunk, name, "xml")
+                self._parser = self._make_parser(_encoding_to_say(chunk, name))
             except SourceError as error:
                 return [], error
             self._encoding = next((codec for bom, codec in _BOMS if chunk.startswith(bom)), "utf-8")
@@ -184,8 +203,8 @@ class XmlSplitter:
             failure = self._forget(name)
         return found, failure
 
-    def _make_parser(self) -> expat.XMLParserType:
-        parser = expat.ParserCreate(namespace_separator=_SPACE)
+    def _make_parser(self, encoding: str | None) -> expat.XMLParserType:
+        parser = expat.ParserCreate(encoding, namespace_separator=_SPACE)
         parser.buffer_text = True
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
         parser.XmlDeclHandler = self._on_declaration
@@ -244,9 +263,10 @@ class XmlSplitter:
         self._depth += 1
         declares, self._declared_now = self._declared_now, False
         if self._inside:
-            self._deepest = max(self._deepest, self._depth)
-            if self._depth > _STACK:
-                raise _TooMuchError(f"elements are nested more than {_STACK:,} deep")
+            if self._depth > self._deepest:
+                self._deepest = self._depth
+                if self._depth > _STACK:
+                    raise _TooMuchError(f"elements are nested more than {_STACK:,} deep")
             return
         tag = clark(name)
         self._ancestry.append(tag)
