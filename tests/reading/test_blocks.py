@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from assay.errors import SourceError
 from assay.reading import (
     Block,
+    CsvProcessor,
     JsonlProcessor,
     JsonProcessor,
     Limits,
     Processor,
     RawRecord,
     blocks_of,
+    csv,
     xml_blocks,
 )
 from assay.reading.xml import XmlProcessor
@@ -175,3 +177,58 @@ def test_plain_xml_records_come_in_one_block() -> None:
     assert len(blocks) == 2
     assert sum(map(len, blocks)) == len(rows)
     assert list(in_blocks(processor, data, 10**6)) == list(processor.split(io.BytesIO(data)))
+
+
+CELLS = st.sampled_from(
+    [
+        "",
+        "1",
+        "é",
+        " ",
+        '""',
+        '"a"',
+        '"a,b"',
+        '"a""b"',
+        '"\n"',
+        '"a\r\nb"',
+        '"',
+        'a"b',
+        '"a"b',
+        '"a""',
+        "\0",
+        "\r",
+        "x\ry",
+    ]
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r\r\n"]))
+    plain = draw(st.booleans())
+    cells = st.sampled_from(["", "1", "é", '"a"', '"a,b"', '"\n"']) if plain else CELLS
+    rows = ["k,l"]
+    for row in draw(st.lists(st.lists(cells, min_size=2 - (not plain), max_size=2 + (not plain)), max_size=12)):
+        rows.append(",".join(row))
+        rows += draw(st.sampled_from([[], [], [""], ["  "]]))
+    data = (end.join(rows) + draw(st.sampled_from(["", end]))).encode()
+    if draw(st.integers(0, 4)) == 0:
+        place = draw(st.integers(0, len(data)))
+        data = data[:place] + draw(st.sampled_from([b"", b'"', b",", b"\n", b"\xff", b"\r"])) + data[place + 1 :]
+    return data
+
+
+@settings(max_examples=300)
+@given(data=tables(), size=st.integers(1, 90), quote=st.sampled_from(['"', '"', ""]), few=st.sampled_from([1, 4]))
+def test_csv_blocks_are_the_records_found_singly(data: bytes, size: int, quote: str, few: int) -> None:
+    processor = CsvProcessor(quote=quote, limits=Limits(max_record_bytes=30))
+    expected = told(processor.split(io.BytesIO(data)))
+    with mock.patch.multiple(csv, _FEW=few, _FAR=3):
+        assert told(in_blocks(processor, data, size)) == expected
+
+
+def test_plain_rows_come_in_one_block() -> None:
+    data = b"k,l\r\n" + b'1,"a\nb"\r\n' * 10_000
+    (block,) = blocks_of(CsvProcessor(), io.BytesIO(data), 10**6)
+    assert len(block) == 10_000
+    assert block.lines.tolist() == list(range(2, 20_002, 2))

@@ -2,6 +2,7 @@
 
 from assay.reading import csv, json, jsonl, xml  # noqa: F401 - they register themselves
 from assay.reading.block import PAD, Block, Blocks, Bools, Ints, blocks_of, gathered
+from assay.reading.csv import CsvProcessor
 from assay.reading.factory import ModelAware, Processor, ProcessorFactory
 from assay.reading.json import JsonProcessor
 from assay.reading.jsonl import JsonlProcessor
@@ -16,6 +17,7 @@ __all__ = [
     "Block",
     "Blocks",
     "Bools",
+    "CsvProcessor",
     "Ints",
     "JsonProcessor",
     "JsonlProcessor",

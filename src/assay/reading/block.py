@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -72,12 +73,12 @@ class Block:
 
     @classmethod
     def together(cls, records: Sequence[bytes]) -> Block:
-        """The bytes of single records as a block; as for places, they lie one behind the other."""
-        lengths = np.array([len(data) for data in records], np.int64)
-        ends = lengths.cumsum()
-        starts = ends - lengths
+        """The bytes of single records as a block; as for places, they are lines."""
+        lengths = np.array([len(data) + 1 for data in records], np.int64)
+        ends = lengths.cumsum() - 1
+        starts = ends + 1 - lengths
         numbers = np.arange(len(records))
-        return cls(b"".join([*records, PAD]), starts, ends, numbers, starts, np.ones(len(records), np.int64))
+        return cls(b"\n".join([*records, PAD]), starts, ends, numbers, starts, np.ones(len(records), np.int64))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -164,3 +165,24 @@ def gathered(raws: Iterable[RawRecord | Block], size: int) -> Iterator[Block]:
         raise
     if kept:
         yield Block.of(kept)
+
+
+def undecodable(data: bytes, starts: Ints, ends: Ints) -> list[int]:
+    """Which records are no UTF-8, by number."""
+    found: list[int] = []
+    view = memoryview(data)
+    place = 0
+    while place < len(data):
+        try:
+            codecs.utf_8_decode(view[place:], "strict", True)
+        except UnicodeDecodeError as error:
+            wrong = place + error.start
+            row = int(np.searchsorted(starts, wrong, "right")) - 1
+            inside = row >= 0 and wrong < ends[row]
+            if inside:
+                found.append(row)
+            # What follows the record begins anew.
+            place = int(ends[row]) if inside else wrong + 1
+        else:
+            break
+    return found

@@ -11,10 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
+import numpy as np
 import orjson
 from pydantic import BaseModel, RootModel
 
 from assay.errors import ConfigurationError, SourceError, ValidationError
+from assay.reading.block import PAD, Block, gathered, undecodable
+from assay.reading.csv_rows import cells_of, clean, quoting, rows
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import EXCERPT, Limits, Problem, RawRecord
 from assay.reading.sniffing import SNIFFED, refuse_other
@@ -23,6 +26,9 @@ from assay.reading.texts import BLANKS, keeps_blanks, keys_of, refuse_strict
 CHUNK: Final = 1024 * 1024
 #: More bytes than are wanted behind a row to be sure that it ends there.
 _BEHIND: Final = 8
+#: Where fewer rows than these are found at once, so many are found singly.
+_FEW: Final = 4
+_FAR: Final = 1_000
 _RETURN: Final = "Row has a carriage return outside of quotes"
 #: CRs before a line's end go with it: text mode on Windows writes CR CR LF.
 _END: Final = re.compile(rb"\r*+\n?")
@@ -260,7 +266,32 @@ class CsvProcessor:
         Raises:
             SourceError: the row of names is wrong, the data is no CSV, or it ends inside of quotes past the limit.
         """
-        return _Splitter(self._dialect, self._columns, self._limits, stream).records()
+        return (one for one in self._found(stream, 0) if isinstance(one, RawRecord))
+
+    def blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
+        """Cut a stream into records, many at a time as far as every quote stands where one may.
+
+        Raises:
+            SourceError: as `split` does.
+        """
+        return gathered(self._found(stream, size), size)
+
+    def _found(self, stream: BinaryIO, size: int) -> Iterator[RawRecord | Block]:
+        return _Splitter(self._dialect, self._columns, self._limits, stream, size).records()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How cells are separated and quoted."""
+        return self._dialect
+
+    @property
+    def empty_as_null(self) -> bool:
+        """Whether an empty cell is null."""
+        return self._empty is None
+
+    def names_of(self, head: bytes) -> list[str]:
+        """The names of the columns, where this stands before a record in what is kept of it."""
+        return self._columns if self._columns is not None else _names(self._dialect, head.removesuffix(b"\n"))
 
     def _framed(self, data: bytes) -> tuple[list[str], bytes]:
         """The names of the columns and the row, from a record's raw bytes."""
@@ -286,10 +317,15 @@ class CsvProcessor:
 
 
 class _Splitter:
-    """One pass over one stream."""
+    """One pass over one stream; rows come in blocks of about `size` bytes, or singly where it is 0."""
 
-    def __init__(self, dialect: Dialect, columns: list[str] | None, limits: Limits, stream: BinaryIO) -> None:
+    def __init__(
+        self, dialect: Dialect, columns: list[str] | None, limits: Limits, stream: BinaryIO, size: int
+    ) -> None:
         self._dialect = dialect
+        self._size = size
+        #: Up to this record the exact way is taken.
+        self._singly = 0
         self._names = columns
         self._limits = limits
         self._stream = stream
@@ -298,7 +334,7 @@ class _Splitter:
         self._record, self._line = 0, 1
         self._base = 0
 
-    def records(self) -> Iterator[RawRecord]:
+    def records(self) -> Iterator[RawRecord | Block]:
         """The rows in order."""
         buffer = b""
         is_last = False
@@ -309,6 +345,12 @@ class _Splitter:
         refuse_other(buffer, self._name, "csv")
         start = len(_BOM) if buffer.startswith(_BOM) else 0
         while True:
+            if self._looks_ahead:
+                buffer, is_last = self._filled(buffer[start:], is_last=is_last)
+                self._base, start = self._base + start, 0
+                block, start = self._many(buffer)
+                if block is not None:
+                    yield block
             row = self._dialect.row(buffer, start, is_last=is_last) if start < len(buffer) else None
             if row is not None:
                 raw = self._take(buffer, start, row)
@@ -326,6 +368,54 @@ class _Splitter:
                 chunk = self._stream.read(CHUNK)
                 is_last = not chunk
                 buffer, self._base, start = buffer[start:] + chunk, self._base + start, 0
+
+    @property
+    def _looks_ahead(self) -> bool:
+        plain = len(self._dialect.delimiter.encode()) == 1
+        return bool(self._size) and plain and self._names is not None and self._record >= self._singly
+
+    def _filled(self, buffer: bytes, *, is_last: bool) -> tuple[bytes, bool]:
+        parts, have = [buffer], len(buffer)
+        while have < self._size and not is_last:
+            chunk = self._stream.read(self._size - have)
+            parts.append(chunk)
+            have += len(chunk)
+            is_last = not chunk
+        return b"".join(parts), is_last
+
+    def _many(self, buffer: bytes) -> tuple[Block | None, int]:
+        """The rows with which a buffer begins, as far as they are plain, and where they end."""
+        names, dialect, limits = self._names or [], self._dialect, self._limits
+        delimiter, quote = ord(dialect.delimiter), ord(dialect.quote) if dialect.quote else None
+        view = np.frombuffer(buffer, np.uint8)
+        found = quoting(view, delimiter, quote)
+        these = rows(view, delimiter, found)
+        starts, ends, after = these.starts, these.ends, these.after
+        long = ends - starts > limits.max_record_bytes
+        if long.any():
+            count = int(long.argmax())
+            starts, ends, after = starts[:count], ends[:count], int(starts[count])
+        if len(starts) < _FEW:
+            # A look ahead is dear where it finds little.
+            self._singly = self._record + _FAR
+            return None, 0
+        _, _, between = cells_of(view, delimiter, found, starts, ends)
+        text = b"".join((memoryview(buffer)[:after], PAD))
+        plain = (between == len(names) - 1) & clean(view, starts, ends)
+        if not buffer.isascii():
+            plain[undecodable(text, starts, ends)] = False
+        problems = {}
+        for row in np.flatnonzero(~plain).tolist():
+            try:
+                _checked(dialect, buffer[starts[row] : ends[row]], names)
+            except ValidationError as error:
+                problems[row] = Problem("csv_invalid", error.message)
+        newlines = np.flatnonzero(view[:after] == 10)
+        lines = np.searchsorted(newlines, starts) + self._line
+        numbers = np.arange(self._record, self._record + len(starts))
+        self._record += len(starts)
+        self._line += len(newlines)
+        return Block(text, starts, ends, numbers, starts + self._base, lines, problems, self._frame), after
 
     def _take(self, buffer: bytes, start: int, row: _Row) -> RawRecord | None:
         data = buffer[start : row.end]

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError, SourceError
 from assay.reading import (
     Block,
+    CsvProcessor,
     Ints,
     JsonlProcessor,
     JsonProcessor,
@@ -33,6 +34,7 @@ from assay.reading import (
 )
 from assay.records.columns import Columns, Datetimes
 from assay.records.compiled import CompiledJudge, Judged
+from assay.records.csv_shape import CsvShapes
 from assay.records.json_shape import JsonShapes
 from assay.records.rejects import Reject, rejects_frame, worded
 from assay.records.schema import Schema
@@ -181,6 +183,8 @@ class RecordReader(Generic[M]):
             return JsonShapes(self._core)
         if isinstance(processor, XmlProcessor):
             return XmlShapes(self._core, self.model, processor.shape(self.model), empty_as_null=processor.empty_as_null)
+        if isinstance(processor, CsvProcessor):
+            return CsvShapes(self._core, self.model, processor)
         return None
 
     def processor(self, file: SourceFile | None = None) -> Processor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from assay.reading import Block, Bools, Ints
+from assay.reading.block import undecodable
 from assay.records.assemble import Assembly
 from assay.records.claims import NotCompiled
 from assay.records.cursor import Cursor, Text
@@ -189,26 +189,6 @@ def _is_sound(block: Block) -> Bools:
     sound = np.ones(len(block), np.bool_)
     if block.problems:
         sound[[row for row in block.problems if row < len(block)]] = False
-    for row in _undecodable(block):
-        sound[row] = False
+    if not block.data.isascii():
+        sound[undecodable(block.data, block.starts, block.ends)] = False
     return sound
-
-
-def _undecodable(block: Block) -> Iterable[int]:
-    data = block.data
-    if data.isascii():
-        return
-    view = memoryview(data)
-    place = 0
-    while place < len(data):
-        try:
-            codecs.utf_8_decode(view[place:], "strict", True)
-        except UnicodeDecodeError as error:
-            row = int(np.searchsorted(block.starts, place + error.start, "right")) - 1
-            if row >= 0:
-                yield row
-            # What follows the record begins anew.
-            behind = place + error.start + 1
-            place = max(behind, int(block.ends[row])) if row >= 0 else behind
-        else:
-            return
