@@ -306,3 +306,12 @@ def test_validate_in_memory() -> None:
             assert {e["type"] for e in errors} == {"string_type", "missing"}
         case _:
             pytest.fail("accepted")
+
+
+def test_an_alias_with_characters_that_json_escapes() -> None:
+    class Odd(BaseModel):
+        path: str = Field(alias="C:\\x\ty")
+        quoted: str = Field(alias='"q"')
+
+    row = {"C:\\x\ty": "a", '"q"': "b"}
+    assert assay.scan(json.dumps(row).encode(), Odd, "jsonl").collect().rows() == [("a", "b")]

@@ -206,16 +206,17 @@ class Classes:
             made = self._nested(seen, key, path, owner, of_many=of_many)
             return made, seen.nulls > 0 or (self.empty_as_null and seen.hollow > 0)
         made = next(iter(self.scalars.of(seen, key, path)), TEXT)
-        if seen.is_attribute and texts.empty and not made.keeps_empty:
+        # An attribute and white space are never read as null.
+        if not made.keeps_empty and (seen.blank or (seen.is_attribute and texts.empty)):
             self.scalars.doubts.append(
-                f"{path}: {texts.empty:,} of {texts.count:,} are empty, the others {made.text}; a text"
+                f"{path}: {texts.empty:,} of {texts.count:,} are empty or blank, the others {made.text}; a text"
             )
-            return TEXT, False
+            made = TEXT
         if seen.is_attribute:
             return made, False
         if not made.keeps_empty:
             self.needs_null |= texts.empty > 0
-        return made, seen.nulls > 0 or (self.empty_as_null and texts.empty > 0)
+        return made, seen.nulls > 0 or (self.empty_as_null and texts.empty > seen.blank)
 
     def _xml_fields(self, seen: Seen, owner: str, path: str) -> list[FieldSpec]:
         """Attributes, children, and the text beside attributes."""
@@ -240,7 +241,9 @@ class Classes:
         elif seen.texts.filled:
             here = f"{path}.text()" if path else "text()"
             key = path.rpartition(".")[2] or owner
-            one, is_null = self._element_type(Seen(seen.count, texts=seen.texts), key, here, owner, of_many=False)
+            one, is_null = self._element_type(
+                Seen(seen.count, texts=seen.texts, blank=seen.blank), key, here, owner, of_many=False
+            )
             name = field_name("text", [one.name for one in made])
             made.append(FieldSpec(name, one.or_none() if is_null else one, "None" if is_null else None, None, "text()"))
         return made

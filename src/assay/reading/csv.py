@@ -41,18 +41,18 @@ class _Row:
     Attributes:
         end: Behind its last byte, without the end of the line.
         after: Where the next row begins.
-        is_cut: Whether it was ended by force, since the quoting is wrong.
+        wrong_at: Where the quoting proved to be wrong, so that it was ended by force; None where it is right.
     """
 
-    __slots__ = ("after", "end", "is_cut")
+    __slots__ = ("after", "end", "wrong_at")
 
-    def __init__(self, buffer: bytes, start: int, newline: int, *, is_cut: bool = False) -> None:
+    def __init__(self, buffer: bytes, start: int, newline: int, *, wrong_at: int | None = None) -> None:
         end = len(buffer) if newline < 0 else newline
         self.after = len(buffer) if newline < 0 else newline + 1
         if end > start and buffer[end - 1] == 13:
             end = start + len(buffer[start:end].rstrip(b"\r"))
         self.end = end
-        self.is_cut = is_cut
+        self.wrong_at = wrong_at
 
 
 class Dialect:
@@ -161,7 +161,8 @@ class Dialect:
                 newline = end.end() - 1 if end[0].endswith(b"\n") else -1
                 return None if newline < 0 and not is_last else _Row(buffer, start, newline)
             newline = buffer.find(b"\n", at)
-            return None if newline < 0 and not is_last else _Row(buffer, start, newline, is_cut=True)
+            wrong_at = len(buffer) if found is None else found.end()
+            return None if newline < 0 and not is_last else _Row(buffer, start, newline, wrong_at=wrong_at)
 
     def run_over(self, row: bytes, read: Callable[[], bytes]) -> tuple[int, int, bytes] | None:
         """Run to the end of a row that begins with the bytes `row`, keeping none of it.
@@ -311,9 +312,9 @@ class CsvProcessor:
         found = self._dialect.row(row, 0, is_last=True)
         if found is None or self._dialect.is_blank(row[: found.end]):
             raise ValidationError("A record of CSV is one row, and here is none")
-        if found.after < len(row) and not found.is_cut:
+        if found.after < len(row) and found.wrong_at is None:
             raise ValidationError("A record of CSV is one row, and here are more")
-        return _checked(self._dialect, row if found.is_cut else row[: found.end], names)
+        return _checked(self._dialect, row if found.wrong_at is not None else row[: found.end], names)
 
 
 class _Splitter:
@@ -336,6 +337,7 @@ class _Splitter:
 
     def records(self) -> Iterator[RawRecord | Block]:
         """The rows in order."""
+        limit = self._limits.max_record_bytes + _BEHIND
         buffer = b""
         is_last = False
         while len(buffer) < SNIFFED and not is_last:
@@ -352,18 +354,20 @@ class _Splitter:
                 if block is not None:
                     yield block
             row = self._dialect.row(buffer, start, is_last=is_last) if start < len(buffer) else None
-            if row is not None:
+            # A cell that runs over the limit is no proof of anything: what is in it must not be taken for rows.
+            is_told = row is not None and (row.wrong_at is None or row.wrong_at - start <= limit)
+            if row is not None and is_told:
                 raw = self._take(buffer, start, row)
                 if raw is not None:
                     yield raw
                 self._line += buffer.count(b"\n", start, row.after)
                 start = row.after
-            elif is_last:
-                return
-            elif len(buffer) - start > self._limits.max_record_bytes + _BEHIND:
+            elif len(buffer) - start > limit:
                 raw, buffer, self._base = self._overlong(buffer[start:], self._base + start)
                 yield raw
                 start = 0
+            elif is_last:
+                return
             else:
                 chunk = self._stream.read(CHUNK)
                 is_last = not chunk

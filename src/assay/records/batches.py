@@ -171,7 +171,7 @@ class RecordReader(Generic[M]):
         for file in {self.format.format or file.format: file for file in files}.values():
             language = self._language(self.processor(file))
             if language is None:
-                return {"": FieldVerdict("record", f"{self.format.format or file.format} is no format of ours")}
+                return {"": FieldVerdict("record", f"{self.format.format or file.format} has no compiled verdict")}
             for name, one in language.explain().items():
                 if name not in verdicts or _WAYS.index(one.way) > _WAYS.index(verdicts[name].way):
                     verdicts[name] = one

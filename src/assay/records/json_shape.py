@@ -87,7 +87,8 @@ class JsonShapes:
             fields = self._schema.see_model(node)
             config = node.get("config", {})
             for name, field in fields.items():
-                made.keys[self._schema.keys_of(name, field, config)[0]] = self._ideal(field["schema"], within)
+                key = self._schema.keys_of(name, field, config)[0]
+                made.keys[json.dumps(key, ensure_ascii=False)[1:-1]] = self._ideal(field["schema"], within)
             return made
         if node["type"] in ("list", "tuple"):
             items = node.get("items_schema")
