@@ -20,6 +20,7 @@ _ATTRIBUTE: Final = re.compile(rb"""(\s+[^\s<>/"'=]+\s*=\s*)(["'])(.*?)\2""", re
 _SPACE: Final = b" \t\r\n"
 #: Records that have more elements are left to the reference.
 _MOST: Final = 2_000
+_MOST_ATTRIBUTES: Final = 100
 
 
 class _NotPlainError(Exception):
@@ -195,7 +196,7 @@ def _name(token: re.Match[bytes]) -> bytes:
 def _note_start(seen: Element, start: re.Match[bytes], element: etree._Element) -> None:
     written = [(found[1], found[2], found[3]) for found in _ATTRIBUTE.finditer(start["attributes"])]
     tags = [str(key) for key in element.attrib]
-    if len(written) != len(tags):
+    if len(written) != len(tags) or len(tags) > _MOST_ATTRIBUTES:
         # A declaration of a namespace is no attribute to lxml.
         raise _NotPlainError
     key = (*(before.strip(_SPACE + b"=") for before, _, _ in written), start["empty"])
