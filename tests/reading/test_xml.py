@@ -1,5 +1,4 @@
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,23 +111,3 @@ def test_one_huge_tag_is_an_error_and_not_a_memory_hog() -> None:
 def test_an_unknown_prefix_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match='prefix "cac".*known: cbc'):
         ProcessorFactory.create("xml", record="cac:Line", namespaces={"cbc": "u"})
-
-
-def test_process_without_a_model() -> None:
-    process = ProcessorFactory.create("xml").process
-    assert process(b"<o><id>1</id><l>a</l><l>b<!-- c -->c</l><e/></o>") == {"id": "1", "l": ["a", "bc"], "e": ""}
-    assert process(b'<o id="2"><id>1</id></o>') == {"@id": "2", "id": "1"}
-
-
-def test_hostile_documents_are_refused(suites: Path) -> None:
-    folder = suites / "defusedxml"
-    if not folder.is_dir():
-        pytest.skip("defusedxml is absent")
-    refused = []
-    for path in sorted(folder.glob("*.xml")):
-        if path.name.startswith("simple"):
-            continue
-        with pytest.raises(SourceError, match="DOCTYPE|well-formed"):
-            split(path.read_bytes())
-        refused.append(path.name)
-    assert len(refused) >= 7

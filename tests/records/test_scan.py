@@ -1,6 +1,5 @@
 import datetime as dt
 import enum
-import io
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -267,35 +266,6 @@ def test_aliases_recursion_and_root_models() -> None:
     assert json.loads(frame["child"][0]["child"] or "null") is None
     numbers = assay.read(b"[[1,2],[3]]", RootModel[list[int]], format="json").frame
     assert numbers["root"].to_list() == [[1, 2], [3]]
-
-
-def test_records_limits_have_errors_that_name_the_setting() -> None:
-    settings = Settings(max_record_bytes=100, max_record_errors=2, max_error_input=5)
-    data = lines({"id": "x" * 200, "qty": "1"}, {"id": 1, "qty": "abcdefghij", "n": "q"})
-    rejects = assay.read(data, Line, format="jsonl", settings=settings).rejects.to_dicts()
-    assert rejects[0]["stage"] == "read"
-    assert "max_record_bytes" in rejects[0]["errors"][0]["msg"]
-    assert [e["type"] for e in rejects[1]["errors"]] == ["string_type", "decimal_parsing", "more_errors"]
-    assert rejects[1]["errors"][1]["input"] == "abcde…"
-
-
-def test_naughty_strings_come_back(suites: Path) -> None:
-    file = suites / "blns" / "blns.json"
-    if not file.is_file():
-        pytest.skip("blns is absent")
-
-    class Text(BaseModel):
-        s: str
-
-    strings = json.loads(file.read_text("utf-8"))
-    data = lines(*({"s": s} for s in strings))
-    assert assay.read(data, Text, format="jsonl").frame["s"].to_list() == strings
-    assert (
-        assay.read(io.BytesIO(json.dumps([{"s": s} for s in strings]).encode()), Text, format="json")
-        .frame["s"]
-        .to_list()
-        == strings
-    )
 
 
 def test_validate_in_memory() -> None:

@@ -1,6 +1,5 @@
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -142,61 +141,6 @@ def test_a_strict_model_is_refused() -> None:
     for model in (Strict, StrictField):
         with pytest.raises(ConfigurationError, match="strict"):
             assay.scan(b"<r/>", model, format="xml")
-
-
-def test_a_path_that_is_no_path() -> None:
-    class Wrong(BaseModel):
-        a: Annotated[str, assay.XPath("a[1]")]
-
-    with pytest.raises(ConfigurationError, match=r'Wrong.a: "a\[1\]" is not a name'):
-        assay.scan(b"<r/>", Wrong, format="xml")
-
-
-class Item(BaseModel):
-    name: str | None = None
-
-
-@pytest.mark.parametrize(
-    ("file", "record", "rows"),
-    [
-        ("cars.xml", "ROW", 3),
-        ("cars.xml.gz", "ROW", 3),
-        ("cars.xml.bz2", "ROW", 3),
-        ("cars-iso-8859-1.xml", "ROW", 3),
-        ("books.xml", "book", 12),
-        ("books-nested-array.xml", "book", 12),
-        ("books-complicated.xml", "book", 3),
-        ("books-namespaces.xml", "book", 3),
-        ("ages.xml", "person", 3),
-        ("topics-namespaces.xml", "Topic", 1),
-    ],
-)
-def test_rows_of_other_peoples_files(suites: Path, file: str, record: str, rows: int) -> None:
-    found = sorted((suites / "spark-xml").rglob(file))
-    if not found:
-        pytest.skip(f"spark-xml/{file} is absent")
-    assert assay.read(found[0], Item, format="xml", record=record).counts["accepted"] == rows
-
-
-def test_two_byte_order_marks_are_a_clear_error_never_no_rows(suites: Path) -> None:
-    found = sorted((suites / "spark-xml").rglob("fias_house*.xml"))
-    if not found:
-        pytest.skip("spark-xml/fias_house.xml is absent")
-    with pytest.raises(assay.SourceError, match="not well-formed"):
-        assay.read(found[0], Item, record="House")
-
-
-def test_microsoft_samples(suites: Path) -> None:
-    folder = suites / "ms-samples"
-    if not folder.is_dir():
-        pytest.skip("ms-samples is absent")
-
-    class MsBook(BaseModel):
-        id: str
-        price: Amount
-
-    books = assay.read(folder / "books.xml", MsBook).frame
-    assert (books.height, books["price"].sum()) == (12, Decimal("214.40"))
 
 
 def test_an_attribute_and_an_element_of_one_name_are_two_values() -> None:
