@@ -290,9 +290,11 @@ class CsvProcessor:
         """Whether an empty cell is null."""
         return self._empty is None
 
-    def names_of(self, head: bytes) -> list[str]:
-        """The names of the columns, where this stands before a record in what is kept of it."""
-        return self._columns if self._columns is not None else _names(self._dialect, head.removesuffix(b"\n"))
+    def names_of(self, head: bytes) -> list[str] | None:
+        """The names of the columns, where this stands before a record in what is kept of it; None where they do not."""
+        if self._columns is not None:
+            return self._columns
+        return _names(self._dialect, head.removesuffix(b"\n")) if head else None
 
     def _framed(self, data: bytes) -> tuple[list[str], bytes]:
         """The names of the columns and the row, from a record's raw bytes."""

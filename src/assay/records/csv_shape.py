@@ -94,6 +94,8 @@ class CsvShapes:
     def shape(self, records: Sequence[bytes], block: Block) -> Shape:
         """See `Shapes`."""
         names = self._processor.names_of(block.head)
+        if names is None:
+            raise NotCompiledModel("rows of several kinds together")
         slots: dict[int, int] = {}
         values: dict[str, Value] = {}
         known: set[str] = set()

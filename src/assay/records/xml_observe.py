@@ -194,8 +194,6 @@ def _name(token: re.Match[bytes]) -> bytes:
 
 
 def _note_start(seen: Element, start: re.Match[bytes], element: etree._Element) -> None:
-    if len(element.attrib) > _MOST:
-        raise _NotPlainError
     written = [(found[1], found[2], found[3]) for found in _ATTRIBUTE.finditer(start["attributes"])]
     tags = [str(key) for key in element.attrib]
     if len(written) != len(tags) or len(tags) > _MOST_ATTRIBUTES:
