@@ -13,6 +13,7 @@ import polars as pl
 from assay.reading import Bools, Ints
 from assay.records.claims import ANY_TEXT, Claim
 from assay.records.cursor import Text
+from assay.records.direct import Direct
 from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States
 
 #: From the JSON texts of values to a column of them; null where the reference takes a text otherwise or not at all.
@@ -167,28 +168,106 @@ class Assembly:
         """The values of all leaves of a level, together; each with the slot of the struct that it is in."""
         if not leaves or not level.size:
             return {leaf.slot: pl.Series(dtype=leaf.dtype) for leaf, _ in leaves}
-        texts = self._texts({leaf.slot: level.found(leaf.slot) for leaf, _ in leaves}, proofs)
+        found = {leaf.slot: level.found(leaf.slot) for leaf, _ in leaves}
+        missing = {leaf.slot: level.found(parent).states < BARE for leaf, parent in leaves if parent is not None}
+        made: dict[int, pl.Series] = {}
+        direct = {leaf.slot: leaf for leaf, _ in leaves if isinstance(leaf, Leaf) and leaf.claim.direct is not None}
+        left = self._direct(direct, found, missing, made, proofs)
+        self._by_text([leaf for leaf, _ in leaves if leaf.slot not in direct], found, missing, made, proofs)
+        for slot, (rows, certain) in left.items():
+            # Some values of a column are read from their texts, and come back to their places.
+            one: dict[int, pl.Series] = {}
+            proven: list[Bools] = []
+            part = {slot: found[slot].part(rows)}
+            gone = {slot: missing[slot][rows]} if slot in missing else {}
+            self._by_text([direct[slot]], part, gone, one, proven)
+            order = np.arange(level.size)
+            order[rows] = level.size + np.arange(len(rows))
+            made[slot] = pl.concat([made[slot], one[slot]])[order]
+            certain[rows] = True
+            for proof in proven:
+                certain[rows] &= proof
+            proofs.append(certain)
+        return made
+
+    def _direct(
+        self,
+        leaves: Mapping[int, Leaf],
+        found: Mapping[int, Found],
+        missing: Mapping[int, Bools],
+        made: dict[int, pl.Series],
+        proofs: list[Bools],
+    ) -> dict[int, tuple[Ints, Bools]]:
+        """The values that are read from the bytes themselves.
+
+        Returns:
+            For each leaf of which some are not: the rows of these, and the proof of all the others.
+        """
+        if not leaves:
+            return {}
+        raw: dict[str, Ints | States] = {}
+        left: dict[int, Ints] = {}
+        exprs, proven = [], []
+        for slot, leaf in leaves.items():
+            one, direct = found[slot], _direct_of(leaf)
+            values, good = direct.read(self._text, one)
+            raw[f"{slot} raw"] = values if good.all() else np.where(good, values, 0)
+            if not good.all():
+                rows = np.flatnonzero(~good & (one.states >= BARE))
+                if len(rows):
+                    left[slot] = rows
+            if not _all_are(one.states, int(one.states[0])):
+                raw[f"{slot} state"] = one.states
+            check = leaf.claim.check
+            held = None if check is None else check(pl.lit(""), pl.col(f"{slot} value"))
+            value, proof = _judged(leaf, one, held, held)
+            exprs.append(value.alias(f"{slot}"))
+            proof = None if proof is None else _or_missing(proof, missing.get(slot))
+            if slot in left:
+                exprs.append(
+                    (pl.lit(value=True) if proof is None else proof.fill_null(value=False)).alias(f"{slot} proof")
+                )
+            elif proof is not None:
+                proven.append(proof)
+        frame = pl.DataFrame(raw).with_columns(
+            _direct_of(leaf).value(pl.col(f"{slot} raw")).cast(leaf.dtype).alias(f"{slot} value")
+            for slot, leaf in leaves.items()
+        )
+        frame = frame.with_columns(*exprs, _together(proven))
+        made.update({slot: frame[f"{slot}"] for slot in leaves})
+        if proven:
+            proofs.append(frame["proof"].to_numpy())
+        return {slot: (rows, frame[f"{slot} proof"].to_numpy().copy()) for slot, rows in left.items()}
+
+    def _by_text(
+        self,
+        leaves: Sequence[Leaf | Ignored],
+        found: Mapping[int, Found],
+        missing: Mapping[int, Bools],
+        made: dict[int, pl.Series],
+        proofs: list[Bools],
+    ) -> None:
+        """The values that are made of texts."""
+        if not leaves:
+            return
+        texts = self._texts({leaf.slot: found[leaf.slot] for leaf in leaves}, proofs)
         texts = texts.with_columns(
             leaf.claim.value(_raw(leaf)).cast(leaf.dtype).alias(f"{leaf.slot} value")
-            for leaf, _ in leaves
+            for leaf in leaves
             if isinstance(leaf, Leaf)
         )
-        made = []
-        proven: list[pl.Expr] = []
-        for leaf, parent in leaves:
-            value, proof = _judged(leaf, level.found(leaf.slot))
+        values, proven = [], []
+        for leaf in leaves:
+            bare, quoted = _matches(leaf, leaf.claim.bare), _matches(leaf, leaf.claim.quoted)
+            value, proof = _judged(leaf, found[leaf.slot], bare, quoted)
             if isinstance(leaf, Leaf):
-                made.append(value.alias(f"{leaf.slot}"))
+                values.append(value.alias(f"{leaf.slot}"))
             if proof is not None:
-                if parent is not None:
-                    missing = level.found(parent).states < BARE
-                    proof = proof | pl.lit(pl.Series(missing)) if missing.any() else proof
-                proven.append(proof)
-        proof = pl.all_horizontal(proven) if proven else pl.lit(value=True)
-        frame = texts.with_columns(*made, proof.alias("proof"))
+                proven.append(_or_missing(proof, missing.get(leaf.slot)))
+        frame = texts.with_columns(*values, _together(proven))
         if proven:
-            proofs.append(frame["proof"].fill_null(value=False).to_numpy())
-        return {leaf.slot: frame[f"{leaf.slot}"] for leaf, _ in leaves if isinstance(leaf, Leaf)}
+            proofs.append(frame["proof"].to_numpy())
+        made.update({leaf.slot: frame[f"{leaf.slot}"] for leaf in leaves if isinstance(leaf, Leaf)})
 
     def _texts(self, found: Mapping[int, Found], proofs: list[Bools]) -> pl.DataFrame:
         """The text of each value, strings without their quotation marks and escapes; and the states that vary."""
@@ -285,13 +364,31 @@ def _raw(leaf: Leaf | Ignored) -> pl.Expr:
     return text.str.strip_chars(_XML_BLANKS) if isinstance(leaf, Leaf) and leaf.trimmed else text
 
 
-def _judged(leaf: Leaf | Ignored, found: Found) -> tuple[pl.Expr, pl.Expr | None]:
-    """The value of a leaf and its proof, from its text and, where it varies, its state."""
-    claim, presence, state = leaf.claim, leaf.presence, f"{leaf.slot} state"
+def _direct_of(leaf: Leaf) -> Direct:
+    if leaf.claim.direct is None:
+        raise AssertionError("a leaf that is read from its text only")
+    return leaf.claim.direct
+
+
+def _or_missing(proof: pl.Expr, missing: Bools | None) -> pl.Expr:
+    """A proof, which is not asked for where the struct around is missing."""
+    return proof if missing is None or not missing.any() else proof | pl.lit(pl.Series(missing))
+
+
+def _together(proofs: Sequence[pl.Expr]) -> pl.Expr:
+    every = pl.all_horizontal(proofs).fill_null(value=False) if proofs else pl.lit(value=True)
+    return every.alias("proof")
+
+
+def _judged(
+    leaf: Leaf | Ignored, found: Found, bare: pl.Expr | None, quoted: pl.Expr | None
+) -> tuple[pl.Expr, pl.Expr | None]:
+    """The value of a leaf and its proof, by what is claimed of it; None where there is nothing to prove."""
+    presence, state = leaf.presence, f"{leaf.slot} state"
     value = pl.col(f"{leaf.slot} value")
     ways: dict[int, pl.Expr | None] = {
-        BARE: _matches(leaf, claim.bare),
-        QUOTED: _matches(leaf, claim.quoted),
+        BARE: bare,
+        QUOTED: quoted,
         NULL: pl.lit(value=presence.nullable),
         ABSENT: pl.lit(value=presence.default is not None),
     }

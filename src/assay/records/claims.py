@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from assay.records.direct import Direct, choices, dates, decimals, whole_numbers
+
 Node = Mapping[str, Any]
 
 #: Any text: what JSON allows between quotation marks is proven elsewhere.
@@ -51,12 +53,15 @@ class Claim:
             left, or text of XML or CSV; None where nothing is claimed then, `ANY_TEXT` where it may be any.
         convert: From the text to the column's value; None where it is the value. Null where it cannot.
         check: What must hold of the text and of the value besides; None where the pattern says all.
+        direct: How most such values are read without making texts of them; None where there is no such way. What must
+            hold besides is the same then, of the value alone.
     """
 
     bare: str | None
     quoted: str | None
     convert: Convert | None = None
     check: Check | None = None
+    direct: Direct | None = None
 
     def value(self, text: pl.Expr) -> pl.Expr:
         """The column's value."""
@@ -93,6 +98,7 @@ def int_claim(node: Node, site: Site) -> Claim:
         None if _is_strict(node, site) else rf"^-?[0-9]{{1,{digits}}}$",
         lambda text: text.cast(pl.Int64, strict=False),
         check if bounds or multiple is not None else None,
+        whole_numbers(digits, quoted=not _is_strict(node, site)),
     )
 
 
@@ -141,7 +147,8 @@ def decimal_claim(node: Node, site: Site) -> Claim:
         quoted: str | None = rf"^-?[0-9]{{1,{whole}}}" + _fraction(scale) + "$"
     else:
         quoted = rf"^-?0?\.[0-9]{{1,{scale}}}$" if scale else None
-    return Claim(bare, quoted, lambda text: text.cast(dtype, strict=False), _within(bounds))
+    direct = decimals(dtype, whole, scale, bare_whole, quoted=quoted is not None) if whole >= 1 else None
+    return Claim(bare, quoted, lambda text: text.cast(dtype, strict=False), _within(bounds), direct)
 
 
 def bool_claim(node: Node, site: Site) -> Claim:
@@ -207,7 +214,7 @@ def choice_claim(values: Sequence[Any], site: Site) -> Claim:
     if not texts or not all(isinstance(t, str) for t in texts) or not isinstance(site.dtype, pl.Enum):
         raise NotCompiled("a choice among values of several types")
     dtype = site.dtype
-    return Claim(None, ANY_TEXT, lambda text: text.cast(dtype, strict=False))
+    return Claim(None, ANY_TEXT, lambda text: text.cast(dtype, strict=False), direct=choices(texts, dtype))
 
 
 def date_claim(node: Node, site: Site) -> Claim:
@@ -218,7 +225,7 @@ def date_claim(node: Node, site: Site) -> Claim:
     def convert(text: pl.Expr) -> pl.Expr:
         return text.str.to_date("%Y-%m-%d", strict=False)
 
-    return Claim(None, f"^[1-9][0-9]{{3}}{_DATE}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]))
+    return Claim(None, f"^[1-9][0-9]{{3}}{_DATE}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]), dates())
 
 
 def datetime_claim(node: Node, site: Site) -> Claim:

@@ -28,6 +28,10 @@ class Found(NamedTuple):
     ends: Ints
     states: States
 
+    def part(self, rows: Ints | Bools) -> Found:
+        """The same of some rows."""
+        return Found(self.starts[rows], self.ends[rows], self.states[rows])
+
 
 @dataclass
 class Level:
@@ -73,9 +77,7 @@ class Level:
     def keep(self, rows: Bools) -> Level:
         """Some of the rows only, with their items."""
         made = Level(int(rows.sum()))
-        made.slots = {
-            slot: Found(one.starts[rows], one.ends[rows], one.states[rows]) for slot, one in self.slots.items()
-        }
+        made.slots = {slot: one.part(rows) for slot, one in self.slots.items()}
         place = rows.cumsum() - 1
         for slot, (owner, level) in self.items.items():
             kept = rows[owner]
