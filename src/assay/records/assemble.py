@@ -157,10 +157,7 @@ class Assembly:
         columns = {name: self._column(value, level, made, proofs).alias(name) for name, value in values.items()}
         for value in ignored:
             self._column(value, level, made, proofs)
-        certain = np.ones(level.size, np.bool_)
-        for proof in proofs:
-            certain &= proof
-        return columns, certain
+        return columns, _all_of(proofs, level.size)
 
     def _leaf_columns(
         self, leaves: Sequence[tuple[Leaf | Ignored, int | None]], level: Level, proofs: list[Bools]
@@ -172,7 +169,7 @@ class Assembly:
         missing = {leaf.slot: level.found(parent).states < BARE for leaf, parent in leaves if parent is not None}
         made: dict[int, pl.Series] = {}
         direct = {leaf.slot: leaf for leaf, _ in leaves if isinstance(leaf, Leaf) and leaf.claim.direct is not None}
-        left = self._direct(direct, found, missing, made, proofs)
+        left = self._direct(direct, level.size, found, missing, made, proofs)
         self._by_text([leaf for leaf, _ in leaves if leaf.slot not in direct], found, missing, made, proofs)
         for slot, (rows, certain) in left.items():
             # Some values of a column are read from their texts, and come back to their places.
@@ -193,6 +190,7 @@ class Assembly:
     def _direct(
         self,
         leaves: Mapping[int, Leaf],
+        level_size: int,
         found: Mapping[int, Found],
         missing: Mapping[int, Bools],
         made: dict[int, pl.Series],
@@ -203,41 +201,29 @@ class Assembly:
         Returns:
             For each leaf of which some are not: the rows of these, and the proof of all the others.
         """
-        if not leaves:
-            return {}
-        raw: dict[str, Ints | States] = {}
-        left: dict[int, Ints] = {}
-        exprs, proven = [], []
+        left: dict[int, tuple[Ints, Bools]] = {}
         for slot, leaf in leaves.items():
             one, direct = found[slot], _direct_of(leaf)
-            values, good = direct.read(self._text, one)
-            raw[f"{slot} raw"] = values if good.all() else np.where(good, values, 0)
+            raw, good = direct.read(self._text, one)
             if not good.all():
-                rows = np.flatnonzero(~good & (one.states >= BARE))
-                if len(rows):
-                    left[slot] = rows
-            if not _all_are(one.states, int(one.states[0])):
-                raw[f"{slot} state"] = one.states
-            check = leaf.claim.check
-            held = None if check is None else check(pl.lit(""), pl.col(f"{slot} value"))
-            value, proof = _judged(leaf, one, held, held)
-            exprs.append(value.alias(f"{slot}"))
-            proof = None if proof is None else _or_missing(proof, missing.get(slot))
-            if slot in left:
-                exprs.append(
-                    (pl.lit(value=True) if proof is None else proof.fill_null(value=False)).alias(f"{slot} proof")
-                )
-            elif proof is not None:
-                proven.append(proof)
-        frame = pl.DataFrame(raw).with_columns(
-            _direct_of(leaf).value(pl.col(f"{slot} raw")).cast(leaf.dtype).alias(f"{slot} value")
-            for slot, leaf in leaves.items()
-        )
-        frame = frame.with_columns(*exprs, _together(proven))
-        made.update({slot: frame[f"{slot}"] for slot in leaves})
-        if proven:
-            proofs.append(frame["proof"].to_numpy())
-        return {slot: (rows, frame[f"{slot} proof"].to_numpy().copy()) for slot, rows in left.items()}
+                raw = np.where(good, raw, 0)
+            column = direct.value(raw).cast(leaf.dtype)
+            held = direct.holds(raw)
+            gone = missing.get(slot)
+            proven: list[Bools] = []
+            uniform = one.is_all(QUOTED) or one.is_all(BARE)
+            if held is not None:
+                proven.append(held if uniform else held | (one.states < BARE))
+            made[slot] = column if uniform else _with_presence(column, leaf, one, proven)
+            certain = _all_of(proven, level_size) if proven else None
+            if certain is not None and gone is not None:
+                certain = certain | gone
+            rows = np.zeros(0, np.int64) if good.all() else np.flatnonzero(~good & (one.states >= BARE))
+            if len(rows):
+                left[slot] = rows, np.ones(level_size, np.bool_) if certain is None else certain
+            elif certain is not None:
+                proofs.append(certain)
+        return left
 
     def _by_text(
         self,
@@ -254,7 +240,7 @@ class Assembly:
         texts = texts.with_columns(
             leaf.claim.value(_raw(leaf)).cast(leaf.dtype).alias(f"{leaf.slot} value")
             for leaf in leaves
-            if isinstance(leaf, Leaf)
+            if _is_converted(leaf)
         )
         values, proven = [], []
         for leaf in leaves:
@@ -359,9 +345,20 @@ def _leaves(value: Value, parent: int | None) -> Iterator[tuple[Leaf | Ignored, 
                 yield from _leaves(one, value.slot)
 
 
+def _is_converted(leaf: Leaf | Ignored) -> bool:
+    return isinstance(leaf, Leaf) and (leaf.claim.convert is not None or leaf.trimmed)
+
+
 def _raw(leaf: Leaf | Ignored) -> pl.Expr:
     text = pl.col(f"{leaf.slot}")
     return text.str.strip_chars(_XML_BLANKS) if isinstance(leaf, Leaf) and leaf.trimmed else text
+
+
+def _all_of(proofs: Sequence[Bools], size: int) -> Bools:
+    certain = np.ones(size, np.bool_)
+    for proof in proofs:
+        certain &= proof
+    return certain
 
 
 def _direct_of(leaf: Leaf) -> Direct:
@@ -385,7 +382,7 @@ def _judged(
 ) -> tuple[pl.Expr, pl.Expr | None]:
     """The value of a leaf and its proof, by what is claimed of it; None where there is nothing to prove."""
     presence, state = leaf.presence, f"{leaf.slot} state"
-    value = pl.col(f"{leaf.slot} value")
+    value = pl.col(f"{leaf.slot} value" if _is_converted(leaf) else f"{leaf.slot}")
     ways: dict[int, pl.Expr | None] = {
         BARE: bare,
         QUOTED: quoted,
@@ -415,7 +412,7 @@ def _matches(leaf: Leaf | Ignored, pattern: str | None) -> pl.Expr | None:
     """That a text is claimed; None where there is nothing to prove."""
     if pattern is None:
         return pl.lit(value=False)
-    text, value, claim = _raw(leaf), pl.col(f"{leaf.slot} value"), leaf.claim
+    text, value, claim = _raw(leaf), pl.col(f"{leaf.slot} value" if _is_converted(leaf) else f"{leaf.slot}"), leaf.claim
     proofs = [] if pattern == ANY_TEXT else [text.str.contains(pattern)]
     if claim.convert is not None:
         proofs.append(value.is_not_null())
@@ -428,7 +425,7 @@ def _with_presence(column: pl.Series, value: Value, found: Found, proofs: list[B
     """A column with null and the default where nothing was written."""
     presence = value.presence
     column = column.cast(value.dtype)
-    if _all_are(found.states, BARE) or _all_are(found.states, QUOTED):
+    if found.is_all(BARE) or found.is_all(QUOTED):
         return column
     null, absent = found.states == NULL, found.states == ABSENT
     if not presence.nullable and null.any():

@@ -54,6 +54,7 @@ _BLOCK: Final = 4 * 1024 * 1024
 _WAYS: Final = ("compiled", "field", "record")
 #: Blocks that are judged while one is handled.
 _AHEAD: Final = 2
+_DEPTH = 3
 
 
 class EmptySourceWarning(UserWarning):
@@ -390,7 +391,7 @@ def _ahead(blocks: Iterator[Block], judge: CompiledJudge) -> Iterator[Judged]:
     try:
         for block in blocks:
             pending.append(pool.submit(judge.verdict_for(block).judge, block))
-            if len(pending) > _AHEAD:
+            if len(pending) > _DEPTH:
                 yield next_one()
         while pending:
             yield next_one()

@@ -53,8 +53,7 @@ class Claim:
             left, or text of XML or CSV; None where nothing is claimed then, `ANY_TEXT` where it may be any.
         convert: From the text to the column's value; None where it is the value. Null where it cannot.
         check: What must hold of the text and of the value besides; None where the pattern says all.
-        direct: How most such values are read without making texts of them; None where there is no such way. What must
-            hold besides is the same then, of the value alone.
+        direct: How most such values are read without making texts of them; None where there is no such way.
     """
 
     bare: str | None
@@ -98,7 +97,7 @@ def int_claim(node: Node, site: Site) -> Claim:
         None if _is_strict(node, site) else rf"^-?[0-9]{{1,{digits}}}$",
         lambda text: text.cast(pl.Int64, strict=False),
         check if bounds or multiple is not None else None,
-        whole_numbers(digits, quoted=not _is_strict(node, site)),
+        whole_numbers(digits, quoted=not _is_strict(node, site), bounds=bounds, multiple=multiple),
     )
 
 
@@ -134,7 +133,8 @@ def decimal_claim(node: Node, site: Site) -> Claim:
     whole = (dtype.precision or 38) - dtype.scale
     if digits is not None and places is not None:
         whole = min(whole, digits - places)
-    bounds = [(op, _on_grid(op, node[op], dtype)) for op in _BOUNDS if op in node]
+    cuts = [(op, _on_grid(op, node[op], dtype)) for op in _BOUNDS if op in node]
+    bounds = [(op, pl.lit(cut, dtype=pl.Decimal(dtype.precision or 38, dtype.scale))) for op, cut in cuts]
     bare_whole = min(whole, _DOUBLE_DIGITS - scale)
     bare = None
     if bare_whole >= 1:
@@ -147,7 +147,9 @@ def decimal_claim(node: Node, site: Site) -> Claim:
         quoted: str | None = rf"^-?[0-9]{{1,{whole}}}" + _fraction(scale) + "$"
     else:
         quoted = rf"^-?0?\.[0-9]{{1,{scale}}}$" if scale else None
-    direct = decimals(dtype, whole, scale, bare_whole, quoted=quoted is not None) if whole >= 1 else None
+    direct = None
+    if whole >= 1:
+        direct = decimals(dtype, whole, scale, bare_whole, quoted=quoted is not None, bounds=cuts)
     return Claim(bare, quoted, lambda text: text.cast(dtype, strict=False), _within(bounds), direct)
 
 
@@ -225,7 +227,9 @@ def date_claim(node: Node, site: Site) -> Claim:
     def convert(text: pl.Expr) -> pl.Expr:
         return text.str.to_date("%Y-%m-%d", strict=False)
 
-    return Claim(None, f"^[1-9][0-9]{{3}}{_DATE}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]), dates())
+    return Claim(
+        None, f"^[1-9][0-9]{{3}}{_DATE}$", convert, _within([(op, pl.lit(b)) for op, b in bounds]), dates(bounds)
+    )
 
 
 def datetime_claim(node: Node, site: Site) -> Claim:
@@ -317,7 +321,7 @@ def _whole(op: str, bound: Any) -> int:
     return max(-(2**62), min(bound, 2**62))
 
 
-def _on_grid(op: str, bound: Any, dtype: pl.Decimal) -> pl.Expr:
+def _on_grid(op: str, bound: Any, dtype: pl.Decimal) -> Decimal:
     """A bound of decimals among the numbers that the column holds: it separates them as the bound itself does."""
     if type(bound) not in (int, Decimal) or not Decimal(bound).is_finite():
         raise NotCompiled(f"the bound {op}={bound!r}")
@@ -329,7 +333,7 @@ def _on_grid(op: str, bound: Any, dtype: pl.Decimal) -> pl.Expr:
     cut = Decimal(bound).quantize(Decimal(1).scaleb(-scale), rounding=rounding, context=_EXACT)
     if abs(cut) >= limit:
         raise NotCompiled(f"the bound {op}={bound!r}, beyond the column")
-    return pl.lit(cut, dtype=pl.Decimal(precision, scale))
+    return cut
 
 
 def _same_kind(bound: Any, kind: type) -> Any:

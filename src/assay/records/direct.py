@@ -7,7 +7,8 @@ Lemire, "Quickly parsing eight digits" (2018).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -29,12 +30,35 @@ class Direct:
     """A way to read values.
 
     Attributes:
-        read: To raw values, 64-bit integers.
-        value: From a column of them to the values.
+        read: To raw values, 64-bit integers, which are in the order of the values.
+        value: From them to a column of the values.
+        bounds: How values must compare with some raw values: pairs of an operator and a raw value.
+        multiple: Of what they must be a multiple, or None.
     """
 
     read: Read
-    value: Callable[[pl.Expr], pl.Expr]
+    value: Callable[[Ints], pl.Series]
+    bounds: Sequence[tuple[str, int]] = ()
+    multiple: int | None = None
+
+    def holds(self, raw: Ints) -> Bools | None:
+        """Of which raw values all holds that must; None where nothing must."""
+        held: Bools | None = None
+        for op, bound in self.bounds:
+            one: Bools = _COMPARE[op](raw, bound)
+            held = one if held is None else held & one
+        if self.multiple is not None:
+            divides = raw % self.multiple == 0
+            held = divides if held is None else held & divides
+        return held
+
+
+_COMPARE: Final[Mapping[str, Callable[[Ints, int], Bools]]] = {
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+}
 
 
 _WORD: Final = 8
@@ -63,6 +87,7 @@ _MOST: Final = 18
 
 # A date is YYYY-MM-DD: its last eight bytes are YY-MM-DD, where the dashes can be made zeros.
 _DATE: Final = 10
+_EPOCH: Final = dt.date(1970, 1, 1)
 _DASHES: Final = _U(int.from_bytes(b"\0\0-\0\0-\0\0", "little"))
 _DASH_PLACES: Final = _U(int.from_bytes(b"\0\0\xff\0\0\xff\0\0", "little"))
 _TO_ZEROS: Final = _U(int.from_bytes(b"\0\0\x1d\0\0\x1d\0\0", "little"))
@@ -72,7 +97,9 @@ _BEFORE_MONTH: Final = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273,
 _IN_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0])
 
 
-def whole_numbers(digits: int, *, quoted: bool) -> Direct:
+def whole_numbers(
+    digits: int, *, quoted: bool, bounds: Sequence[tuple[str, int]] = (), multiple: int | None = None
+) -> Direct:
     """Whole numbers of so many digits; as text of a string or not."""
 
     def read(text: Octets, found: Found) -> tuple[Ints, Bools]:
@@ -83,10 +110,18 @@ def whole_numbers(digits: int, *, quoted: bool) -> Direct:
         good &= _allowed(text, found, starts, lengths, negative, quoted=quoted)
         return np.where(negative, -values, values), good
 
-    return Direct(read, lambda raw: raw)
+    return Direct(read, pl.Series, bounds, multiple)
 
 
-def decimals(dtype: pl.Decimal, whole: int, places: int, bare_whole: int, *, quoted: bool) -> Direct | None:
+def decimals(
+    dtype: pl.Decimal,
+    whole: int,
+    places: int,
+    bare_whole: int,
+    *,
+    quoted: bool,
+    bounds: Sequence[tuple[str, Decimal]] = (),
+) -> Direct | None:
     """Decimals of so many digits before and behind the point; None where 64 bits do not hold them.
 
     Args:
@@ -95,6 +130,7 @@ def decimals(dtype: pl.Decimal, whole: int, places: int, bare_whole: int, *, quo
         places: Digits behind it.
         bare_whole: Digits before the point, of a number.
         quoted: Whether strings are read at all.
+        bounds: How the values must compare with some that the column holds.
     """
     scale = dtype.scale
     whole, bare_whole = min(whole, _MOST - scale, 2 * _WORD), min(bare_whole, _MOST - scale, 2 * _WORD)
@@ -120,11 +156,15 @@ def decimals(dtype: pl.Decimal, whole: int, places: int, bare_whole: int, *, quo
             values += fractions * _POWERS[scale - behind]
         return np.where(negative, -values, values), good
 
-    unit = pl.lit(Decimal(1).scaleb(-scale), dtype=pl.Decimal(38, scale))
-    return Direct(read, lambda raw: (raw.cast(pl.Decimal(38, 0)) * unit).cast(dtype))
+    unit = pl.Series([Decimal(1).scaleb(-scale)], dtype=pl.Decimal(38, scale))
+
+    def value(raw: Ints) -> pl.Series:
+        return (pl.Series(raw).cast(pl.Decimal(38, 0)) * unit).cast(dtype)
+
+    return Direct(read, value, [(op, int(bound.scaleb(scale))) for op, bound in bounds])
 
 
-def dates() -> Direct:
+def dates(bounds: Sequence[tuple[str, dt.date]] = ()) -> Direct:
     """YYYY-MM-DD from the year 1000 on, as days since 1970."""
 
     def read(text: Octets, found: Found) -> tuple[Ints, Bools]:
@@ -147,7 +187,11 @@ def dates() -> Direct:
         before = _YEARS[np.clip(years - _FIRST_YEAR, 0, len(_YEARS) - 1)]
         return before + _BEFORE_MONTH[months] + (leap & (months > 2)) + days - 1, good
 
-    return Direct(read, lambda raw: raw.cast(pl.Int32).cast(pl.Date))
+    return Direct(
+        read,
+        lambda raw: pl.Series(raw.astype(np.int32)).cast(pl.Date),
+        [(op, (bound - _EPOCH).days) for op, bound in bounds],
+    )
 
 
 def choices(texts: Sequence[str], dtype: pl.Enum) -> Direct | None:
@@ -173,7 +217,7 @@ def choices(texts: Sequence[str], dtype: pl.Enum) -> Direct | None:
         return np.maximum(chosen, 0), good
 
     values = pl.Series(list(texts), dtype=dtype)
-    return Direct(read, lambda raw: pl.lit(values).gather(raw))
+    return Direct(read, values.gather)
 
 
 def _signs(text: Octets, found: Found) -> tuple[Bools, Ints]:

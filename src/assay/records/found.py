@@ -28,6 +28,10 @@ class Found(NamedTuple):
     ends: Ints
     states: States
 
+    def is_all(self, state: int) -> bool:
+        """Whether the same was found in all rows."""
+        return bool((self.states == state).all())
+
     def part(self, rows: Ints | Bools) -> Found:
         """The same of some rows."""
         return Found(self.starts[rows], self.ends[rows], self.states[rows])
