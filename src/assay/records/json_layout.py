@@ -6,7 +6,7 @@ White space is part of the literals, as it was seen: a record that is laid out o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -32,8 +32,18 @@ class Layout(Protocol):
         """The number under which it is found."""
         ...
 
-    def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
-        """Move over the value, and note what is there; see `assay.records.shape.Layout`."""
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
+        """Move over the value, and note what is there.
+
+        Args:
+            pending: What comes before it.
+            cursor: At that, in some records.
+            rows: Which rows of the level these are; None: all, in order.
+            level: Where it is noted.
+
+        Returns:
+            What is still to come behind it.
+        """
         ...
 
 
@@ -43,31 +53,37 @@ class Scalar:
 
     Attributes:
         slot: Its number.
+        only: What it is taken to be in all records, "text" or "bare"; where it is not, the record does not fit, or its
+            text is none that is claimed. Empty where it may be any.
     """
 
     slot: int
+    only: Literal["text", "bare", ""] = ""
 
-    def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
         """See `Layout`."""
-        first = cursor.byte()
-        quoted = first == _QUOTE
-        if quoted.all():
-            starts, ends = cursor.at + 1, cursor.to_delimiter(1)
+        if self.only == "text":
+            cursor.expect(pending + b'"')
+            starts, ends = cursor.at, cursor.to_delimiter()
             cursor.ok = cursor.ok & (ends >= starts)
-            cursor.at, cursor.next = np.minimum(ends + 1, cursor.text.size), cursor.next + 2
+            cursor.at = ends
             level.put(self.slot, rows, starts, ends, QUOTED)
-            return
+            return b'"'
+        cursor.expect(pending)
+        if self.only == "bare":
+            ends = cursor.scalar_end()
+            level.put(self.slot, rows, cursor.at, ends, BARE)
+            cursor.at = ends
+            return b""
+        self._any(cursor, rows, level)
+        return b""
+
+    def _any(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+        quoted = cursor.byte() == _QUOTE
         bare_ends = cursor.scalar_end()
-        states = np.full(len(cursor), BARE, np.uint8)
-        null = first == _N
-        if null.any():
-            null &= cursor.fits(_NULL) & (bare_ends == cursor.at + len(_NULL))
-            states[null] = NULL
-        if not quoted.any():
-            level.put(self.slot, rows, cursor.at, bare_ends, states)
-            cursor.at = bare_ends
-            return
-        states[quoted] = QUOTED
+        states = np.where(quoted, QUOTED, BARE).astype(np.uint8)
+        null = (cursor.byte() == _N) & cursor.fits(_NULL) & (bare_ends == cursor.at + len(_NULL))
+        states[null] = NULL
         text_ends = cursor.to_delimiter(1)
         cursor.ok = cursor.ok & ((text_ends > cursor.at) | ~quoted)
         level.put(self.slot, rows, cursor.at + quoted, np.where(quoted, text_ends, bare_ends), states)
@@ -85,17 +101,17 @@ class Fragment:
 
     slot: int
 
-    def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
         """See `Layout`."""
+        cursor.expect(pending)
         first = cursor.byte()
         nested = (first == _BRACE) | (first == _BRACKET)
         if not nested.any():
-            Scalar(self.slot).walk(cursor, rows, level)
-            return
+            return Scalar(self.slot).step(b"", cursor, rows, level)
         others = np.flatnonzero(~nested)
         if len(others):
             part = cursor.part(others)
-            Scalar(self.slot).walk(part, others if rows is None else rows[others], level)
+            Scalar(self.slot).step(b"", part, others if rows is None else rows[others], level)
             cursor.join(others, part)
         places = np.flatnonzero(nested)
         part = cursor.part(places)
@@ -104,6 +120,7 @@ class Fragment:
         level.put(self.slot, places if rows is None else rows[places], part.at, ends, BARE)
         part.at, part.next = ends, np.searchsorted(part.text.places, ends)
         cursor.join(places, part)
+        return b""
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,7 @@ class Object:
         comma: What stands between two members.
         closing: What stands behind the last, and `}`.
         members: The members that were seen.
+        nullable: Whether it may be null instead.
     """
 
     slot: int
@@ -138,33 +156,33 @@ class Object:
     comma: bytes
     closing: bytes
     members: tuple[Member, ...]
+    nullable: bool = True
 
     def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
-        """See `Layout`."""
-        _unless_null(self, cursor, rows, level)
+        """Move over an object that is a whole record."""
+        cursor.expect(self.step(b"", cursor, rows, level))
 
-    def inside(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
+        """See `Layout`."""
+        if not self.nullable:
+            return self.inside(pending, cursor, rows, level)
+        cursor.expect(pending)
+        return _unless_null(self, cursor, rows, level)
+
+    def inside(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
         """Move over an object that is there."""
         level.put(self.slot, rows, cursor.at, cursor.at, BARE)
-        members = self.members
         begun: Bools | bool = False
-        pending = self.opening
-        for member in members:
-            if begun is True:
-                pending = self.comma
+        pending += self.opening
+        for member in self.members:
             if not member.optional and isinstance(begun, bool):
-                cursor.expect(pending + member.key)
-                pending, begun = b"", True
-                member.value.walk(cursor, rows, level)
+                before = pending + self.comma if begun else pending
+                pending, begun = member.value.step(before + member.key, cursor, rows, level), True
                 continue
-            if begun is False:
-                cursor.expect(pending)
-                pending = b""
+            cursor.expect(pending)
+            pending = b""
             begun = self._maybe(member, begun, cursor, rows, level)
-        if not members:
-            cursor.expect(self.opening + self.closing)
-        else:
-            cursor.expect((b"" if begun is not False else pending) + self.closing)
+        return pending + self.closing
 
     def _maybe(
         self, member: Member, begun: Bools | bool, cursor: Cursor, rows: Ints | None, level: Level
@@ -184,7 +202,7 @@ class Object:
             return begun
         if there.all() and isinstance(begun, bool):
             cursor.move(literal)
-            member.value.walk(cursor, rows, level)
+            cursor.expect(member.value.step(b"", cursor, rows, level))
             return True
         places = np.flatnonzero(there)
         part = cursor.part(places)
@@ -196,7 +214,7 @@ class Object:
             behind.move(self.comma)
             part.join(commas, behind)
             part.move(member.key)
-        member.value.walk(part, places if rows is None else rows[places], level)
+        part.expect(member.value.step(b"", part, places if rows is None else rows[places], level))
         cursor.join(places, part)
         return True if begun is True or not member.optional else there | begun
 
@@ -219,12 +237,14 @@ class Array:
     closing: bytes
     item: Layout | None
 
-    def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+    def step(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
         """See `Layout`."""
-        _unless_null(self, cursor, rows, level)
+        cursor.expect(pending)
+        return _unless_null(self, cursor, rows, level)
 
-    def inside(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+    def inside(self, pending: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
         """Move over an array that is there."""
+        cursor.expect(pending)
         level.put(self.slot, rows, cursor.at, cursor.at, BARE)
         empty = cursor.fits(b"[]")
         active = np.flatnonzero(~empty & cursor.ok)
@@ -241,10 +261,9 @@ class Array:
                 cursor.ok[active] = False
                 break
             part = cursor.part(active)
-            part.expect(step)
-            step = self.comma
             items = Level(len(active))
-            self.item.walk(part, None, items)
+            part.expect(self.item.step(step, part, None, items))
+            step = self.comma
             more = part.fits(self.comma) & part.ok
             cursor.join(active, part)
             parts.append((active if rows is None else rows[active], items))
@@ -255,13 +274,13 @@ class Array:
                 cursor.join(ended, last)
             active = active[more]
         level.add(self.slot, merged(parts))
+        return b""
 
 
-def _unless_null(layout: Object | Array, cursor: Cursor, rows: Ints | None, level: Level) -> None:
+def _unless_null(layout: Object | Array, cursor: Cursor, rows: Ints | None, level: Level) -> bytes:
     null = cursor.byte() == _N
     if not null.any():
-        layout.inside(cursor, rows, level)
-        return
+        return layout.inside(b"", cursor, rows, level)
     null &= cursor.fits(_NULL)
     places = np.flatnonzero(null)
     part = cursor.part(places)
@@ -270,5 +289,6 @@ def _unless_null(layout: Object | Array, cursor: Cursor, rows: Ints | None, leve
     cursor.join(places, part)
     others = np.flatnonzero(~null)
     part = cursor.part(others)
-    layout.inside(part, others if rows is None else rows[others], level)
+    part.expect(layout.inside(b"", part, others if rows is None else rows[others], level))
     cursor.join(others, part)
+    return b""

@@ -25,6 +25,8 @@ _ANYTHING: Final = Claim(
     r"^(?:true|false|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?)$", ANY_TEXT
 )
 _NO_GAPS: Final = Gaps()
+#: Seen so often and of one kind only, a scalar is taken to be of that kind.
+_SURE: Final = 10
 _NO_PRESENCE: Final = Presence()
 _TRUE: Final = pl.Series([True])
 
@@ -154,7 +156,8 @@ class _JsonShape:
                 layout_members.append(Member(literal, *members[key]))
         comma = gaps.comma[0] + b"," + gaps.comma[1]
         opening, closing = b"{" + gaps.opening, gaps.closing + b"}"
-        return Object(slot, opening, comma, closing, tuple(layout_members)), values, ignored
+        nullable = seen.kinds != {"object"}
+        return Object(slot, opening, comma, closing, tuple(layout_members), nullable), values, ignored
 
     def value(self, node: Node, seen: Observed, site: Site, presence: Presence = _NO_PRESENCE) -> tuple[Layout, Value]:
         """The layout of a value, and its column: compiled, or by the reference where it stands alone."""
@@ -193,7 +196,7 @@ class _JsonShape:
             return self._list(node, seen, site, presence)
         claim = claim_for(node, site)
         slot = next(self._slots)
-        return Scalar(slot), Leaf(slot, site.dtype, presence, claim)
+        return Scalar(slot, _only(seen)), Leaf(slot, site.dtype, presence, claim)
 
     def _struct(self, node: Node, seen: Observed, site: Site, presence: Presence) -> tuple[Layout, Value]:
         if not isinstance(site.dtype, pl.Struct):
@@ -235,13 +238,20 @@ class _JsonShape:
         slot = next(self._slots)
         if seen.kinds & {"object", "array"}:
             return Fragment(slot), Referred(slot, pl.Boolean(), Presence(nullable=True, default=_TRUE), json_check)
-        return Scalar(slot), Ignored(slot, _ANYTHING)
+        return Scalar(slot, _only(seen)), Ignored(slot, _ANYTHING)
 
     def _gaps(self, seen: Observed, kind: Literal["object", "array"]) -> Gaps:
         gaps = seen.gaps.get(kind, _NO_GAPS)
         spaces = b"".join((gaps.opening, *gaps.colon, *gaps.comma, gaps.closing))
         self.spaced = self.spaced or bool(spaces.strip(b" "))
         return gaps
+
+
+def _only(seen: Observed) -> Literal["text", "bare", ""]:
+    """What a scalar is taken to be that was seen so often."""
+    if seen.count < _SURE:
+        return ""
+    return "text" if seen.kinds == {"text"} else "bare" if seen.kinds <= {"number", "bool"} else ""
 
 
 def _written(seen: Observed) -> dict[str, str]:
