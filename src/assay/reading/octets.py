@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -40,8 +42,12 @@ class Octets:
         return self._window(_WORD * count)[at].view(np.uint64).reshape(len(at), count)
 
     def fits(self, at: Ints, literal: bytes) -> Bools:
-        """At which places the literal stands, which does not end with NUL."""
-        fits: Bools = self._window(len(literal))[at] == literal
+        """At which places the literal, which is not empty, stands."""
+        words, last = _literal(literal)
+        found = self.words(at, len(words))
+        fits: Bools = (found[:, -1] & last if last else found[:, -1]) == words[-1]
+        for column, word in enumerate(words[:-1]):
+            fits &= found[:, column] == word
         return fits
 
     def _window(self, width: int) -> npt.NDArray[np.bytes_]:
@@ -53,3 +59,11 @@ class Octets:
             window = np.ndarray((len(self.bytes) - min(width, _WINDOW) + 1,), f"S{width}", data, 0, (1,))
             self._windows[width] = window
         return window
+
+
+@lru_cache(maxsize=4096)
+def _literal(literal: bytes) -> tuple[Sequence[np.uint64], np.uint64]:
+    """A literal as words, and which bytes of the last one count; 0: all."""
+    count = -(-len(literal) // _WORD)
+    words = np.frombuffer(literal.ljust(count * _WORD, b"\0"), np.uint64)
+    return list(words), np.uint64((1 << (8 * (len(literal) % _WORD))) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from assay.reading import Bools, Ints
 from assay.records.claims import ANY_TEXT, Claim
 from assay.records.cursor import Text
 from assay.records.direct import Direct
-from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States
+from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States, together
 
 #: From the JSON texts of values to a column of them; null where the reference takes a text otherwise or not at all.
 Refer = Callable[[pl.Series], pl.Series]
@@ -145,7 +146,10 @@ class Assembly:
     def __init__(self, text: Text, *, spaced: bool) -> None:
         self._text = text
         self._spaced = spaced
-        self._data = pl.lit(pl.Series([text.block.data]))
+
+    @cached_property
+    def _data(self) -> pl.Expr:
+        return pl.lit(pl.Series([self._text.block.data]))
 
     def columns(
         self, values: Mapping[str, Value], level: Level, ignored: Sequence[Value] = ()
@@ -202,9 +206,10 @@ class Assembly:
             For each leaf of which some are not: the rows of these, and the proof of all the others.
         """
         left: dict[int, tuple[Ints, Bools]] = {}
+        read = self._read(leaves, found)
         for slot, leaf in leaves.items():
             one, direct = found[slot], _direct_of(leaf)
-            raw, good = direct.read(self._text, one)
+            raw, good = read[slot]
             if not good.all():
                 raw = np.where(good, raw, 0)
             column = direct.value(raw).cast(leaf.dtype)
@@ -224,6 +229,22 @@ class Assembly:
             elif certain is not None:
                 proofs.append(certain)
         return left
+
+    def _read(self, leaves: Mapping[int, Leaf], found: Mapping[int, Found]) -> dict[int, tuple[Ints, Bools]]:
+        """Raw values, and which of them are read: fields of one kind at once, since few long steps are quicker."""
+        kinds: dict[tuple[object, ...], list[int]] = {}
+        for slot, leaf in leaves.items():
+            kinds.setdefault(_direct_of(leaf).kind, []).append(slot)
+        read: dict[int, tuple[Ints, Bools]] = {}
+        for slots in kinds.values():
+            direct = _direct_of(leaves[slots[0]])
+            several = [found[slot] for slot in slots]
+            raw, good = direct.read(self._text, several[0] if len(slots) == 1 else together(several))
+            size = len(several[0].starts)
+            for number, slot in enumerate(slots):
+                part = slice(number * size, (number + 1) * size)
+                read[slot] = raw[part], good[part]
+        return read
 
     def _by_text(
         self,

@@ -22,6 +22,7 @@ _SAMPLE = 100
 _LOOKS = 8
 #: Looks that are kept: producers of one feed may differ in the order of their keys.
 _KEPT = 4
+_FIRST_NO_ASCII = 128
 #: A share of records that no shape fits, in percent, from which it is worth to look again.
 _STRANGE_PERCENT = 5
 
@@ -189,6 +190,7 @@ def _is_sound(block: Block) -> Bools:
     sound = np.ones(len(block), np.bool_)
     if block.problems:
         sound[[row for row in block.problems if row < len(block)]] = False
-    if not block.data.isascii():
+    # Numpy lets other threads go on meanwhile.
+    if np.frombuffer(block.data, np.uint8).max() >= _FIRST_NO_ASCII:
         sound[undecodable(block.data, block.starts, block.ends)] = False
     return sound

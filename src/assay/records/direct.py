@@ -31,12 +31,14 @@ class Direct:
 
     Attributes:
         read: To raw values, 64-bit integers, which are in the order of the values.
+        kind: Values of one kind are read alike, whatever is made of them: those of several fields at once.
         value: From them to a column of the values.
         bounds: How values must compare with some raw values: pairs of an operator and a raw value.
         multiple: Of what they must be a multiple, or None.
     """
 
     read: Read
+    kind: tuple[object, ...]
     value: Callable[[Ints], pl.Series]
     bounds: Sequence[tuple[str, int]] = ()
     multiple: int | None = None
@@ -110,7 +112,7 @@ def whole_numbers(
         good &= _allowed(text, found, starts, lengths, negative, quoted=quoted)
         return np.where(negative, -values, values), good
 
-    return Direct(read, pl.Series, bounds, multiple)
+    return Direct(read, ("whole", digits, quoted), pl.Series, bounds, multiple)
 
 
 def decimals(
@@ -161,7 +163,8 @@ def decimals(
     def value(raw: Ints) -> pl.Series:
         return (pl.Series(raw).cast(pl.Decimal(38, 0)) * unit).cast(dtype)
 
-    return Direct(read, value, [(op, int(bound.scaleb(scale))) for op, bound in bounds])
+    kind = ("decimal", scale, whole, places, bare_whole, quoted)
+    return Direct(read, kind, value, [(op, int(bound.scaleb(scale))) for op, bound in bounds])
 
 
 def dates(bounds: Sequence[tuple[str, dt.date]] = ()) -> Direct:
@@ -189,6 +192,7 @@ def dates(bounds: Sequence[tuple[str, dt.date]] = ()) -> Direct:
 
     return Direct(
         read,
+        ("date",),
         lambda raw: pl.Series(raw.astype(np.int32)).cast(pl.Date),
         [(op, (bound - _EPOCH).days) for op, bound in bounds],
     )
@@ -217,7 +221,7 @@ def choices(texts: Sequence[str], dtype: pl.Enum) -> Direct | None:
         return np.maximum(chosen, 0), good
 
     values = pl.Series(list(texts), dtype=dtype)
-    return Direct(read, values.gather)
+    return Direct(read, ("choice", *texts), values.gather)
 
 
 def _signs(text: Octets, found: Found) -> tuple[Bools, Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -35,6 +36,15 @@ class Found(NamedTuple):
     def part(self, rows: Ints | Bools) -> Found:
         """The same of some rows."""
         return Found(self.starts[rows], self.ends[rows], self.states[rows])
+
+
+def together(several: Sequence[Found]) -> Found:
+    """What was found of several slots, one behind the other."""
+    return Found(
+        np.concatenate([one.starts for one in several]),
+        np.concatenate([one.ends for one in several]),
+        np.concatenate([one.states for one in several]),
+    )
 
 
 @dataclass
@@ -95,12 +105,7 @@ def merged(parts: list[tuple[Ints, Level]]) -> tuple[Ints, Level]:
     order = np.argsort(owner, kind="stable")
     made = Level(len(owner))
     for slot in dict.fromkeys(slot for _, level in parts for slot in level.slots):
-        several = [level.found(slot) for _, level in parts]
-        made.slots[slot] = Found(
-            np.concatenate([one.starts for one in several])[order],
-            np.concatenate([one.ends for one in several])[order],
-            np.concatenate([one.states for one in several])[order],
-        )
+        made.slots[slot] = together([level.found(slot) for _, level in parts]).part(order)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     for slot in dict.fromkeys(slot for _, level in parts for slot in level.items):
