@@ -42,6 +42,8 @@ class Block:
         problems: Why some of them, by number in the block, cannot be read as records at all.
         head: Bytes that stand before each record in what is kept of it (the frame of an XML record).
         tail: Bytes that stand behind each.
+        marks: A byte (its number), and all its places in `data`, in JSON those that are escaped left out; None where
+            nobody has looked for any yet.
         damage: Tells of some rows of this block the first that shows the file to be damaged, and what is said of it;
             None where how the records were found has shown that none does.
     """
@@ -55,6 +57,7 @@ class Block:
     problems: Mapping[int, Problem] = field(default_factory=lambda: _NONE)
     head: bytes = b""
     tail: bytes = b""
+    marks: tuple[int, Ints] | None = None
     damage: Callable[[Block, Ints], Damage | None] | None = None
 
     @classmethod

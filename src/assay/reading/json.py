@@ -13,6 +13,7 @@ from assay.errors import ConfigurationError
 from assay.reading.block import Block, gathered
 from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
+from assay.reading.json_text import QUOTE
 from assay.reading.jsonl import decode_json
 from assay.reading.raw import EXCERPT, Limits, RawRecord
 from assay.reading.sniffing import SNIFFED, refuse_other
@@ -175,7 +176,9 @@ class _Walk:
             ends[row] = min(ends[row], starts[row] + min(EXCERPT, limits.max_record_bytes + 1))
         records = np.arange(self._count, self._count + len(starts))
         self._count += len(starts)
-        return Block(text, starts, ends, records, starts + offset, np.searchsorted(newlines, starts) + line, problems)
+        lines = np.searchsorted(newlines, starts) + line
+        marks = (QUOTE, found.quotes)
+        return Block(text, starts, ends, records, starts + offset, lines, problems, marks=marks)
 
     def _record(self) -> RawRecord:
         cursor = self.cursor

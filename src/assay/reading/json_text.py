@@ -51,11 +51,13 @@ class Elements:
         starts: Where each begins.
         ends: Where each ends, exclusive.
         depths: How deeply each is nested.
+        quotes: Where quotation marks stand in all of them that are not escaped.
     """
 
     starts: Ints
     ends: Ints
     depths: Ints
+    quotes: Ints
 
 
 def elements(data: Octets) -> Elements:
@@ -83,12 +85,13 @@ def elements(data: Octets) -> Elements:
     closes = np.flatnonzero(depth == 0)
     if not len(closes):
         none = np.zeros(0, np.int64)
-        return Elements(none, none, none)
+        return Elements(none, none, none, none)
     opens = np.concatenate(([0], closes[:-1] + 1))
     starts, ends = marks[opens], marks[closes] + 1
     fit = _fitting(data, starts, ends)
     depths = np.maximum.reduceat(depth[: closes[-1] + 1], opens)
-    return Elements(starts[:fit], ends[:fit], depths[:fit])
+    behind = int(np.searchsorted(quotes, ends[fit - 1])) if fit else 0
+    return Elements(starts[:fit], ends[:fit], depths[:fit], quotes[:behind])
 
 
 def _fitting(data: Octets, starts: Ints, ends: Ints) -> int:

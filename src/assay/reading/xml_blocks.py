@@ -19,18 +19,18 @@ import numpy as np
 
 from assay.errors import SourceError
 from assay.reading.block import PAD, Block, Damage, Ints
-from assay.reading.octets import Octets
+from assay.reading.octets import Octets, Words
 from assay.reading.raw import Limits, RawRecord
 from assay.reading.xml_split import CHUNK, Place, XmlSplitter
 
 _LF: Final = 10
 _LESS: Final = 60
-_SLASH: Final = 47
 _SPACES: Final = (32, 9, 10, 13)
 #: What may follow the name in a start tag.
-_AFTER_NAME: Final = (*_SPACES, 62, 47)
-#: What begins a comment, CDATA or a processing instruction behind `<`.
-_HIDES: Final = (33, 63)
+_AFTER_NAME: Final = np.isin(np.arange(256), (*_SPACES, 62, 47))
+_SECOND: Final = np.uint64(0xFF00)
+#: What begins a comment, CDATA or a processing instruction behind `<`, where the second byte of a word is.
+_HIDES: Final = (np.uint64(33 << 8), np.uint64(63 << 8))
 #: Where fewer records than these are found at once, so many bytes are left to expat.
 _FEW: Final = 4
 _FAR: Final = 1024 * 1024
@@ -129,7 +129,7 @@ class XmlBlocks:
         found = _plain_elements(text, place.name.encode(), self._limits)
         if found is None:
             return None
-        starts, ends = found
+        starts, ends, opening = found
         newlines = np.flatnonzero(text.content == _LF)
         lines = np.searchsorted(newlines, starts) + place.line
         head, tail = place.frame
@@ -142,6 +142,7 @@ class XmlBlocks:
             lines,
             head=head,
             tail=tail,
+            marks=(_LESS, opening),
             damage=partial(_damage, name=self._name, around="".join(place.around).encode()),
         )
         end = int(ends[-1])
@@ -151,21 +152,24 @@ class XmlBlocks:
         return block
 
 
-def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, Ints] | None:
-    """Where the whole elements of a name are with which a text begins, as far as only white space is between them."""
+def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, Ints, Ints] | None:
+    """Where the whole elements of a name are with which a text begins, as far as only white space is between them.
+
+    Returns:
+        Where they begin and end, and where any tag begins in the text.
+    """
     opening = np.flatnonzero(text.content == _LESS)
-    following = text.bytes[opening + 1]
-    hidden = np.flatnonzero((following == _HIDES[0]) | (following == _HIDES[1]))
+    words = text.words(opening, 1)[:, 0]
+    behind = words & _SECOND
+    hidden = np.flatnonzero((behind == _HIDES[0]) | (behind == _HIDES[1]))
     limit = int(opening[hidden[0]]) if len(hidden) else text.size
     # Without attributes nothing is declared, and to look for one byte takes no time.
     declares = text.data.find(b"xmlns", 0, limit) if b"=" in text.data else -1
     limit = limit if declares < 0 else declares
-    is_end = following == _SLASH
-    tags, end_tags = opening[~is_end], opening[is_end]
-    starts = tags[text.fits(tags, b"<" + name)]
-    starts = starts[np.isin(text.bytes[starts + len(name) + 1], _AFTER_NAME)]
+    starts = _tags(text, opening, words, b"<" + name)
+    starts = starts[_AFTER_NAME[text.bytes[starts + len(name) + 1]]]
     close = b"</" + name + b">"
-    ends = end_tags[text.fits(end_tags, close)] + len(close)
+    ends = _tags(text, opening, words, close) + len(close)
     count = min(len(starts), int(np.searchsorted(ends, limit, "right")))
     following, starts, ends = starts[1 : count + 1], starts[:count], ends[:count]
     if not count or (starts[0] and not np.isin(text.bytes[: starts[0]], _SPACES).all()):
@@ -178,7 +182,15 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     wrong |= np.searchsorted(opening, ends) - np.searchsorted(opening, starts) > limits.max_record_depth
     if wrong.any():
         count = int(wrong.argmax())
-    return (starts[:count], ends[:count]) if count else None
+    return (starts[:count], ends[:count], opening) if count else None
+
+
+def _tags(text: Octets, opening: Ints, words: Words, tag: bytes) -> Ints:
+    """Which of the places of `<` begin a tag; the words that begin there tell most others."""
+    head = tag[:8]
+    mask = np.uint64((1 << (8 * len(head))) - 1)
+    found: Ints = opening[(words & mask) == np.uint64(int.from_bytes(head, "little"))]
+    return found if len(tag) <= len(head) else found[text.fits(found, tag)]
 
 
 def _filled(text: Octets, starts: Ints, ends: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

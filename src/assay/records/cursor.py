@@ -48,11 +48,13 @@ class Text(Octets):
         self._odd: Ints | None = None
         self._breaks: Ints | None = None
         self._marks: dict[int, Ints] = {}
-        places = np.flatnonzero(self.content == delimiter)
+        known = block.marks if block.marks is not None and block.marks[0] == delimiter else None
+        places = np.flatnonzero(self.content == delimiter) if known is None else known[1]
         self.backslashes: Ints | None = None
         if escapes and b"\\" in block.data:
             self.backslashes = np.flatnonzero(self.content == _BACKSLASH)
-            places = unescaped(places, self.backslashes, self.bytes)
+            if known is None:
+                places = unescaped(places, self.backslashes, self.bytes)
         self.places: Ints = places if len(places) else np.array([self.size])
         self.delimiter = bytes([delimiter])
 
