@@ -52,9 +52,9 @@ TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line"
 _BLOCK: Final = 4 * 1024 * 1024
 #: From the best to the worst.
 _WAYS: Final = ("compiled", "field", "record")
-#: Blocks that are judged while one is handled.
+#: Threads that judge, and blocks that are theirs while one is handled: one more, so that none waits for a block.
 _AHEAD: Final = 2
-_DEPTH = 3
+_DEPTH: Final = _AHEAD + 1
 
 
 class EmptySourceWarning(UserWarning):
@@ -401,4 +401,5 @@ def _ahead(blocks: Iterator[Block], judge: CompiledJudge) -> Iterator[Judged]:
             yield next_one()
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # It may be one of these threads that lets go of an abandoned scan: it cannot wait for itself.
+        pool.shutdown(wait=False, cancel_futures=True)
