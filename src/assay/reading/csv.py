@@ -17,7 +17,7 @@ from pydantic import BaseModel, RootModel
 
 from assay.errors import ConfigurationError, SourceError, ValidationError
 from assay.reading.block import PAD, Block, gathered, undecodable
-from assay.reading.csv_rows import cells_of, clean, quoting, rows
+from assay.reading.csv_rows import clean, quoting, rows
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import EXCERPT, Limits, Problem, RawRecord
 from assay.reading.sniffing import SNIFFED, refuse_other
@@ -405,9 +405,10 @@ class _Splitter:
             # A look ahead is dear where it finds little.
             self._singly = self._record + _FAR
             return None, 0
-        _, _, between = cells_of(view, delimiter, found, starts, ends)
+        places = found.outside(np.flatnonzero(view[: int(ends[-1])] == delimiter))
+        between = np.searchsorted(places, ends) - np.searchsorted(places, starts)
         text = b"".join((memoryview(buffer)[:after], PAD))
-        plain = (between == len(names) - 1) & clean(view, starts, ends)
+        plain = (between == len(names) - 1) & clean(buffer, starts, ends)
         if not buffer.isascii():
             plain[undecodable(text, starts, ends)] = False
         problems = {}
@@ -421,7 +422,9 @@ class _Splitter:
         numbers = np.arange(self._record, self._record + len(starts))
         self._record += len(starts)
         self._line += len(newlines)
-        return Block(text, starts, ends, numbers, starts + self._base, lines, problems, self._frame), after
+        marks = (delimiter, places)
+        block = Block(text, starts, ends, numbers, starts + self._base, lines, problems, self._frame, marks=marks)
+        return block, after
 
     def _take(self, buffer: bytes, start: int, row: _Row) -> RawRecord | None:
         data = buffer[start : row.end]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from assay.reading import Block, Ints
 from assay.reading.csv import CsvProcessor
-from assay.reading.csv_rows import Quoting, quoting
+from assay.reading.csv_rows import quoting
 from assay.reading.texts import keeps_blanks
 from assay.records.assemble import Constant, Presence, Value
 from assay.records.claims import NotCompiled, Site
@@ -30,9 +30,11 @@ class CsvText(Text):
     def __init__(self, block: Block, delimiter: int, quote: int | None) -> None:
         super().__init__(block, delimiter, escapes=False)
         self.quote = quote
-        # Every quote of a block stands where one may, but in rows that have a problem.
-        self.quoting: Quoting = quoting(self.content, delimiter, quote)
-        self.places = self.quoting.outside(self.places)
+        self.limit = self.size
+        if block.marks is None:
+            # Single rows put together: behind a quote that stands where none may, nothing is told.
+            found = quoting(self.content, delimiter, quote)
+            self.places, self.limit = found.outside(self.places), found.limit
 
     def _odd_places(self) -> Ints:
         # What no cell may have is told when rows are found.
@@ -58,21 +60,23 @@ class Cells:
         text = cursor.text
         if not isinstance(text, CsvText):
             raise TypeError("cells are found in a CsvText")
-        starts, first = cursor.at, np.searchsorted(text.places, cursor.at)
+        starts, first = cursor.at, cursor.next
         ends = text.block.ends[np.searchsorted(text.block.starts, starts)]
         cursor.ok = cursor.ok & (np.searchsorted(text.places, ends) - first == self.count - 1)
-        cursor.ok &= ends <= text.quoting.limit
-        quotes = text.quoting.quotes
+        cursor.ok &= ends <= text.limit
+        has_quotes = text.quote is not None and text.quote in text.data
         for number, slot in self.slots:
             begin = starts if not number else text.places.take(first + number - 1, mode="clip") + 1
             end = ends if number == self.count - 1 else text.places.take(first + number, mode="clip")
             end = np.maximum(begin, end)
             empty = begin == end
-            if text.quote is not None and len(quotes):
+            if has_quotes and text.quote is not None:
                 quoted = ~empty & (text.bytes[begin] == text.quote)
                 begin, end = begin + quoted, np.maximum(begin + quoted, end - quoted)
+                rows_quoted = np.flatnonzero(quoted)
                 # A quote inside is a doubled one.
-                cursor.ok &= np.searchsorted(quotes, begin) == np.searchsorted(quotes, end)
+                doubled = text.next_mark(begin[rows_quoted], text.quote) < end[rows_quoted]
+                cursor.ok[rows_quoted[doubled]] = False
             states = np.where(empty & self.empty_as_null, NULL, QUOTED).astype(np.uint8)
             level.put(slot, rows, begin, end, states)
         cursor.at = ends
