@@ -160,6 +160,7 @@ class RecordReader(Generic[M]):
             raise ConfigurationError(f"the model is a Pydantic model, not {self.model!r}")
         self.columns = Columns(self.model, decimals=self.format.decimals, datetimes=self.format.datetimes)
         self._core = Schema(self.model, self.columns)
+        self._judges: dict[type[Shapes], CompiledJudge] = {}
 
     @property
     def schema(self) -> pl.Schema:
@@ -302,7 +303,9 @@ class RecordReader(Generic[M]):
     def _compiled(self, blocks: Iterator[Block], language: Shapes) -> Iterator[Judged]:
         if any(one.way == "record" for one in language.explain().values()):
             return self._unjudged(blocks)
-        return _ahead(blocks, CompiledJudge(language, self.schema))
+        judge = self._judges.setdefault(type(language), CompiledJudge(language, self.schema))
+        judge.begin()
+        return _ahead(blocks, judge)
 
     def _unjudged(self, blocks: Iterable[Block]) -> Iterator[Judged]:
         return (Judged.nothing(block, self.schema) for block in blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from assay.records.shape import Shape, Shapes
 
 #: Records that are looked at to learn what they look like.
 _SAMPLE = 100
+#: Of fewer records together nothing is learnt.
+_WORTH_RECORDS = 20
 #: How often a file may be looked at again, since its records have come to look otherwise.
 _LOOKS = 8
 #: Looks that are kept: producers of one feed may differ in the order of their keys.
@@ -99,7 +102,7 @@ class Verdict:
 
 
 class CompiledJudge:
-    """Learns shapes from the records of a source.
+    """Learns shapes from records, and keeps them from one file of a source to the next.
 
     Args:
         language: Makes shapes for the model.
@@ -110,30 +113,38 @@ class CompiledJudge:
         self._language = language
         self._looks = 0
         self._verdict = Verdict(schema, language, ())
+        self._learning = threading.Lock()
+
+    def begin(self) -> None:
+        """A file begins."""
+        self._looks = 0
 
     def verdict_for(self, block: Block) -> Verdict:
         """How to judge a block, by what was learnt of the blocks before; of a first one, by its beginning."""
-        if not self._looks:
+        if not self._verdict.shapes and not self._looks and _is_worth(block):
             self._learn(block, range(min(len(block), _SAMPLE)))
         return self._verdict
 
     def note(self, judged: Judged) -> None:
         """See how far the shapes went with a block."""
         strange = len(judged.block) - len(judged.rows)
-        if strange * 100 > _STRANGE_PERCENT * len(judged.block) and self._looks < _LOOKS:
+        is_strange = strange * 100 > _STRANGE_PERCENT * len(judged.block)
+        if is_strange and self._looks < _LOOKS and _is_worth(judged.block):
             self._learn(judged.block, judged.rest[:_SAMPLE].tolist())
 
     def _learn(self, block: Block, rows: Iterable[int]) -> None:
         """Look at some records: for each look that is common among them, a shape of its own."""
         self._looks += 1
         sample = [block.data[block.starts[row] : block.ends[row]] for row in rows if row not in block.problems]
-        shapes = list(self._verdict.shapes)
-        while sample and len(shapes) < _KEPT:
-            made, sample = self._shape_of(sample, block)
-            if made is None:
-                break
-            shapes.append(made)
-        self._verdict = replace(self._verdict, shapes=tuple(shapes))
+        with self._learning:
+            learnt: list[Shape] = []
+            while sample and len(learnt) < _KEPT:
+                made, sample = self._shape_of(sample, block)
+                if made is None:
+                    break
+                learnt.append(made)
+            known = [one for one in self._verdict.shapes if not any(one.looks_like(made) for made in learnt)]
+            self._verdict = replace(self._verdict, shapes=(*learnt, *known)[:_KEPT])
 
     def _shape_of(self, sample: list[bytes], block: Block) -> tuple[Shape | None, list[bytes]]:
         """A shape for records, and those that it does not fit."""
@@ -158,6 +169,11 @@ class CompiledJudge:
         text = self._language.text(Block.together(sample))
         _, fits = _walk(shape, text, np.arange(len(sample)))
         return [data for data, fit in zip(sample, fits.tolist(), strict=True) if not fit]
+
+
+def _is_worth(block: Block) -> bool:
+    """Whether so many records are quicker to judge than what they look like is to learn."""
+    return len(block) >= _WORTH_RECORDS
 
 
 def _walk(shape: Shape, text: Text, rows: Ints) -> tuple[Level, Bools]:

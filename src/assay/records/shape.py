@@ -67,6 +67,10 @@ class Shape:
     spaced: bool
     head: bytes = b""
 
+    def looks_like(self, other: Shape) -> bool:
+        """Whether the records of another shape look the same."""
+        return self.layout == other.layout and self.head == other.head
+
 
 class Shapes(Protocol):
     """Compiles a model for what its records look like, in one format."""

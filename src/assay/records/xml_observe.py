@@ -195,11 +195,15 @@ def _name(token: re.Match[bytes]) -> bytes:
 
 def _note_start(seen: Element, start: re.Match[bytes], element: etree._Element) -> None:
     written = [(found[1], found[2], found[3]) for found in _ATTRIBUTE.finditer(start["attributes"])]
-    tags = [str(key) for key in element.attrib]
-    if len(written) != len(tags) or len(tags) > _MOST_ATTRIBUTES:
-        # A declaration of a namespace is no attribute to lxml.
+    names = [before.strip(_SPACE + b"=") for before, _, _ in written]
+    declares = [name == b"xmlns" or name.startswith(b"xmlns:") for name in names]
+    given = iter(element.attrib)
+    # A declaration of a namespace is no attribute to lxml; what it declares is part of what the tag is.
+    tags = ["" if is_declaration else str(next(given, "")) for is_declaration in declares]
+    if len(element.attrib) != declares.count(False) or len(tags) > _MOST_ATTRIBUTES:
         raise _NotPlainError
-    key = (*(before.strip(_SPACE + b"=") for before, _, _ in written), start["empty"])
+    values = [value if is_declaration else b"" for is_declaration, (_, _, value) in zip(declares, written, strict=True)]
+    key = (*names, *values, start["empty"])
     known = seen.starts.get(key)
     if known is None:
         opening = b"<" + _name(start)

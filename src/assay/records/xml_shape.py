@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.reading import Block, Ints
-from assay.reading.xml_object import NIL, FieldShape, ModelShape, Place
+from assay.reading.xml_object import NIL, XSI, FieldShape, ModelShape, Place
 from assay.records.assemble import Constant, Many, Presence, Struct, Value
 from assay.records.claims import Node, NotCompiled, Site
 from assay.records.cursor import Text
@@ -247,7 +247,8 @@ class _XmlShape:
                 self._unnamed.add(id(child))
         for start in element.starts.values():
             for attribute in start.attributes:
-                if not any(name.matches(attribute.tag) for name in names):
+                counts = attribute.tag and not attribute.tag.startswith(f"{{{XSI}}}")
+                if counts and not any(name.matches(attribute.tag) for name in names):
                     self._unnamed.add(id(start))
 
     def layout(self, element: Element, parent: Element | None = None) -> ElementLayout:
@@ -353,8 +354,9 @@ def _targets(element: Element, place: Place) -> list[tuple[Element, Attribute | 
 
 
 def _attributes(element: Element) -> list[Attribute]:
+    """The attributes of an element; declarations of namespaces are none."""
     by_tag = {attribute.tag: attribute for start in element.starts.values() for attribute in start.attributes}
-    return list(by_tag.values())
+    return [attribute for tag, attribute in by_tag.items() if tag]
 
 
 def _parents_of(root: Element) -> dict[int, Element]:
