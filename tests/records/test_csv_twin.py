@@ -47,7 +47,8 @@ def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes, Format]:
     lines = rows if columns else [delimiter.join(header), *rows]
     null = draw(st.sampled_from([None, True]))
     how_read = Format("csv", delimiter=delimiter, columns=tuple(header) if columns else None, empty_as_null=null)
-    return model, end.join(lines).encode(), how_read
+    # A source without a byte is warned of.
+    return model, end.join(lines).encode() or b"\n", how_read
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])

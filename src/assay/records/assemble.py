@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
-import orjson
 import polars as pl
 
 from assay.reading import Bools, Ints
@@ -294,13 +293,29 @@ class Assembly:
             text = sliced[f"{slot}"]
             if self._spaced:
                 proofs.append(self._text.clean(one.starts, one.ends) | (one.states != QUOTED))
-            if self._text.backslashes is not None:
-                escaped = self._text.has_backslash(one.starts, one.ends) & (one.states == QUOTED)
-                if escaped.any():
-                    replaced.append(_unescaped(text, escaped, proofs))
+            if self._text.escapes is not None:
+                decoded = self._decoded(text, one, proofs)
+                if decoded is not text:
+                    replaced.append(decoded)
         if states or replaced:
             sliced = sliced.with_columns(*replaced, **{name: pl.Series(state) for name, state in states.items()})
         return sliced
+
+    def _decoded(self, texts: pl.Series, found: Found, proofs: list[Bools]) -> pl.Series:
+        """Texts with the escapes of some of them decoded."""
+        escaped = self._text.has_escape(found.starts, found.ends) & (found.states == QUOTED)
+        if not escaped.any():
+            return texts
+        rows = np.flatnonzero(escaped)
+        decoded = self._text.decoded(texts.gather(rows).to_list())
+        bad = np.array([one is None for one in decoded])
+        if bad.any():
+            proof = np.ones(len(texts), np.bool_)
+            proof[rows[bad]] = False
+            proofs.append(proof)
+        order = np.arange(len(texts))
+        order[rows] = len(texts) + np.arange(len(rows))
+        return pl.concat([texts, pl.Series(texts.name, decoded, dtype=pl.String)])[order].alias(texts.name)
 
     def _column(self, value: Value, level: Level, made: Mapping[int, pl.Series], proofs: list[Bools]) -> pl.Series:
         match value:
@@ -326,6 +341,8 @@ class Assembly:
         texts = places.select(self._data.bin.slice(pl.col("start"), pl.col("length")).cast(pl.String)).to_series()
         if self._spaced:
             proofs.append(self._text.clean(found.starts, found.ends) | (found.states != QUOTED))
+        if not value.quotes and self._text.escapes is not None:
+            texts = self._decoded(texts, found, proofs).fill_null("")
         column = value.refer(texts)
         proofs.append(column.is_not_null().to_numpy() | ~there)
         return _with_presence(column, value, found, proofs)
@@ -468,32 +485,6 @@ def _default(value: Value) -> pl.Series:
 
 def _all_are(states: States | Ints, state: int) -> bool:
     return bool((states == state).all())
-
-
-def _unescaped(texts: pl.Series, escaped: Bools, proofs: list[Bools]) -> pl.Series:
-    """Texts with the escapes of some of them decoded, as JSON has them."""
-    rows = np.flatnonzero(escaped)
-    written = texts.gather(rows).to_list()
-    decoded: list[str | None]
-    try:
-        decoded = orjson.loads('["' + '","'.join(written) + '"]')
-    except orjson.JSONDecodeError:
-        decoded = [_decoded(one) for one in written]
-        bad = np.array([one is None for one in decoded])
-        proof = np.ones(len(texts), np.bool_)
-        proof[rows[bad]] = False
-        proofs.append(proof)
-    order = np.arange(len(texts))
-    order[rows] = len(texts) + np.arange(len(rows))
-    return pl.concat([texts, pl.Series(texts.name, decoded, dtype=pl.String)]).gather(order).alias(texts.name)
-
-
-def _decoded(text: str) -> str | None:
-    try:
-        made: str = orjson.loads(f'"{text}"')
-    except orjson.JSONDecodeError:
-        return None
-    return made
 
 
 def _lists(items: pl.Series, owner: Ints, counts: Ints, dtype: pl.DataType) -> pl.Series:

@@ -28,7 +28,7 @@ class CsvText(Text):
     """A block of rows, and the delimiters between their cells."""
 
     def __init__(self, block: Block, delimiter: int, quote: int | None) -> None:
-        super().__init__(block, delimiter, escapes=False)
+        super().__init__(block, delimiter)
         self.quote = quote
         self.limit = self.size
         if block.marks is None:

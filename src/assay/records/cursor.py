@@ -8,17 +8,17 @@ was expected is not `ok` any more; its position means nothing from then on, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from assay.reading import Block, Bools, Ints
-from assay.reading.json_text import brackets, unescaped
+from assay.reading.json_text import QUOTE, brackets, unescaped
 from assay.reading.octets import Octets, Words
 
 _WORD: Final = 8
-_BACKSLASH: Final = 92
 _FIRST_PRINTED: Final = 32
 _OPEN_BRACKET: Final = 91
 _OPEN_BRACE: Final = 123
@@ -33,30 +33,49 @@ _THREE: Final = np.uint64(3)
 
 
 class Text(Octets):
-    """The bytes of a block, and where a delimiter stands in them.
+    """The bytes of a block, where a delimiter stands in them, and where escapes begin.
 
     Args:
         block: The block.
         delimiter: One ASCII byte.
-        escapes: Whether a delimiter behind a backslash is none (JSON).
+
+    Attributes:
+        escape: The byte with which an escape begins in a text; none where it is empty.
+        escapes: Where it stands; None where it does not.
+        places: Where the delimiter stands, as such.
     """
 
-    def __init__(self, block: Block, delimiter: int, *, escapes: bool) -> None:
+    escape: ClassVar[bytes] = b""
+
+    def __init__(self, block: Block, delimiter: int) -> None:
         super().__init__(block.data)
         self.block = block
         self._brackets: tuple[Ints, Ints] | None = None
         self._odd: Ints | None = None
         self._breaks: Ints | None = None
         self._marks: dict[int, Ints] = {}
-        known = block.marks if block.marks is not None and block.marks[0] == delimiter else None
-        places = np.flatnonzero(self.content == delimiter) if known is None else known[1]
-        self.backslashes: Ints | None = None
-        if escapes and b"\\" in block.data:
-            self.backslashes = np.flatnonzero(self.content == _BACKSLASH)
-            if known is None:
-                places = unescaped(places, self.backslashes, self.bytes)
+        self.escapes: Ints | None = None
+        if self.escape and self.escape in block.data:
+            self.escapes = np.flatnonzero(self.content == self.escape[0])
+        known = block.marks is not None and block.marks[0] == delimiter
+        places = block.marks[1] if known and block.marks is not None else self._delimiters(delimiter)
         self.places: Ints = places if len(places) else np.array([self.size])
         self.delimiter = bytes([delimiter])
+
+    def _delimiters(self, delimiter: int) -> Ints:
+        places: Ints = np.flatnonzero(self.content == delimiter)
+        return places
+
+    def decoded(self, texts: list[str]) -> list[str | None]:
+        """Texts without escapes, from such as are written with some; None where one is none that is claimed."""
+        raise AssertionError("these texts have no escapes")
+
+    def has_escape(self, starts: Ints, ends: Ints) -> Bools:
+        """In which of these stretches an escape begins."""
+        if self.escapes is None:
+            return np.zeros(len(starts), np.bool_)
+        there: Bools = np.searchsorted(self.escapes, starts) != np.searchsorted(self.escapes, ends)
+        return there
 
     def clean(self, starts: Ints, ends: Ints) -> Bools:
         """Which of these stretches have no control character; they must not overlap."""
@@ -126,12 +145,34 @@ class Text(Octets):
         pairs = pairs[np.argsort(pairs[:, 0])]
         return pairs[:, 0].copy(), pairs[:, 1].copy()
 
-    def has_backslash(self, starts: Ints, ends: Ints) -> Bools:
-        """Which of these stretches have a backslash."""
-        if self.backslashes is None:
-            return np.zeros(len(starts), np.bool_)
-        there: Bools = np.searchsorted(self.backslashes, starts) != np.searchsorted(self.backslashes, ends)
-        return there
+
+class JsonText(Text):
+    """A block of JSON: its delimiters are the quotation marks that are not escaped."""
+
+    escape = b"\\"
+
+    def __init__(self, block: Block) -> None:
+        super().__init__(block, QUOTE)
+
+    def _delimiters(self, delimiter: int) -> Ints:
+        places = super()._delimiters(delimiter)
+        return places if self.escapes is None else unescaped(places, self.escapes, self.bytes)
+
+    def decoded(self, texts: list[str]) -> list[str | None]:
+        """See `Text`."""
+        try:
+            # Each is what stands between two quotation marks: none of them can run into the next.
+            return list(orjson.loads('["' + '","'.join(texts) + '"]'))
+        except orjson.JSONDecodeError:
+            return [_decoded(text) for text in texts]
+
+
+def _decoded(text: str) -> str | None:
+    try:
+        made: str = orjson.loads(f'"{text}"')
+    except orjson.JSONDecodeError:
+        return None
+    return made
 
 
 @dataclass(slots=True)

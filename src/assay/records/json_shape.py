@@ -11,10 +11,9 @@ from typing import Final, Literal
 import polars as pl
 
 from assay.reading import Block
-from assay.reading.json_text import QUOTE
 from assay.records.assemble import Constant, Ignored, Leaf, Many, Presence, Referred, Struct, Value
 from assay.records.claims import ANY_TEXT, Claim, Node, NotCompiled, Site, claim_for
-from assay.records.cursor import Text
+from assay.records.cursor import JsonText, Text
 from assay.records.field_reference import FieldReference, json_check, stands_alone
 from assay.records.json_layout import Array, Fragment, Layout, Member, Object, Scalar
 from assay.records.observe import Gaps, Observed
@@ -39,7 +38,7 @@ class JsonShapes:
 
     def text(self, block: Block) -> Text:
         """See `Shapes`."""
-        return Text(block, QUOTE, escapes=True)
+        return JsonText(block)
 
     def shape(self, records: Sequence[bytes], block: Block) -> Shape:
         """See `Shapes`."""

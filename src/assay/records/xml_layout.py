@@ -18,10 +18,17 @@ _FEW: Final = 16
 
 @dataclass(frozen=True)
 class AttributeValue:
-    """The value of an attribute, up to the mark behind it."""
+    """The value of an attribute, up to the mark behind it.
+
+    Attributes:
+        slot: Its number.
+        mark: The mark.
+        claimed: Whether anybody looks at it: then an escape in it is decoded, else the record is left.
+    """
 
     slot: int
     mark: int
+    claimed: bool
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class ElementLayout:
         children: Its children in order; None where it has text.
         last_gap: White space behind the last child.
         empty_as_null: Whether no text is null.
+        claimed: Whether anybody looks at its text; see `AttributeValue`.
         items: The slot under which several of it, one behind the other, are found as items; None where it stands once.
     """
 
@@ -63,6 +71,7 @@ class ElementLayout:
     children: tuple[ElementLayout, ...] | None
     last_gap: bytes
     empty_as_null: bool
+    claimed: bool
     items: int | None = None
 
     def walk(self, cursor: Cursor, rows: Ints | None, level: Level) -> None:
@@ -145,6 +154,8 @@ class ElementLayout:
             ends = cursor.text.next_mark(starts, part.mark)
             # White space in the value of an attribute is not what it seems.
             cursor.ok = cursor.ok & (ends < cursor.to_delimiter()) & cursor.text.in_one_line(starts, ends)
+            if not part.claimed:
+                cursor.ok = cursor.ok & ~cursor.text.has_escape(starts, np.maximum(ends, starts))
             level.put(part.slot, rows, starts, ends, QUOTED)
             cursor.at = ends
         return tag, pending
@@ -164,6 +175,8 @@ class ElementLayout:
         starts = cursor.at
         ends = cursor.to_delimiter()
         cursor.ok = cursor.ok & (ends >= starts)
+        if not self.claimed:
+            cursor.ok = cursor.ok & ~cursor.text.has_escape(starts, np.maximum(ends, starts))
         states = np.full(len(cursor), QUOTED, np.uint8)
         if self.empty_as_null:
             states[starts == ends] = NULL

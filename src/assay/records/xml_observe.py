@@ -13,7 +13,7 @@ from assay.errors import ValidationError
 from assay.reading.xml import parse_hardened, record_of
 
 _TOKEN: Final = re.compile(
-    rb"""(?P<start><[^\s<>/!?&"'=]+(?P<attributes>(?:\s+[^\s<>/"'=]+\s*=\s*(?:"[^"<&]*"|'[^'<&]*'))*)\s*(?P<empty>/?)>)"""
+    rb"""(?P<start><[^\s<>/!?&"'=]+(?P<attributes>(?:\s+[^\s<>/"'=]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(?P<empty>/?)>)"""
     rb"|(?P<end></[^\s<>]+\s*>)|(?P<text>[^<]+)"
 )
 _ATTRIBUTE: Final = re.compile(rb"""(\s+[^\s<>/"'=]+\s*=\s*)(["'])(.*?)\2""", re.DOTALL)

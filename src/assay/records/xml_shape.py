@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final, cast
@@ -22,7 +23,13 @@ from assay.records.xml_layout import AttributeValue, ElementLayout, Tag
 from assay.records.xml_observe import Attribute, Element, StartTag, observe
 
 _LESS: Final = 60
-_AMPERSAND: Final = 38
+#: References to the characters that XML predefines, and to others by number, but for those below U+0020 or from
+#: U+D800 on, of which XML forbids some.
+_DECIMAL: Final = "3[2-9]|[4-9][0-9]|[1-9][0-9]{2,3}|[1-4][0-9]{4}"
+_NUMBER: Final = rf"#(?:{_DECIMAL}|x(?:[2-9a-fA-F][0-9a-fA-F]{{1,2}}|[1-9a-cA-C][0-9a-fA-F]{{3}}))"
+_REFERENCE: Final = re.compile(rf"&(amp|lt|gt|quot|apos|{_NUMBER});")
+_ESCAPED: Final = re.compile(rf"(?:[^&]|{_REFERENCE.pattern})*+")
+_PREDEFINED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _TAB: Final = 9
 _LF: Final = 10
 #: Texts that stand in no XML document, and the byte that each begins with.
@@ -33,11 +40,13 @@ _NO_PRESENCE: Final = Presence()
 class XmlText(Text):
     """A block of XML records: what no text may have in it is told apart from what a parser would read otherwise."""
 
+    escape = b"&"
+
     def _odd_places(self) -> Ints:
-        """Characters that XML forbids, references, and carriage returns, which become newlines."""
+        """Characters that XML forbids, and carriage returns, which become newlines."""
         content = self.content
         control = (content < 0x20) & (content != _TAB) & (content != _LF)
-        odd = [np.flatnonzero(control | (content == _AMPERSAND))]
+        odd = [np.flatnonzero(control)]
         for first, forbidden in _FORBIDDEN:
             # To look for one byte takes no time.
             if first not in self.data:
@@ -47,6 +56,18 @@ class XmlText(Text):
                 odd.append(np.array([place]))
                 place = self.data.find(forbidden, place + 1)
         return np.sort(np.concatenate(odd))
+
+    def decoded(self, texts: list[str]) -> list[str | None]:
+        """See `Text`."""
+        return [None if _ESCAPED.fullmatch(text) is None else _REFERENCE.sub(_character, text) for text in texts]
+
+
+def _character(reference: re.Match[str]) -> str:
+    """The character that a reference means."""
+    name = reference[1]
+    if name in _PREDEFINED:
+        return _PREDEFINED[name]
+    return chr(int(name[1:]) if name[1].isdigit() else int(f"0{name[1:]}", 0))
 
 
 class XmlShapes:
@@ -67,7 +88,7 @@ class XmlShapes:
 
     def text(self, block: Block) -> Text:
         """See `Shapes`."""
-        return XmlText(block, _LESS, escapes=False)
+        return XmlText(block, _LESS)
 
     def shape(self, records: Sequence[bytes], block: Block) -> Shape:
         """See `Shapes`."""
@@ -275,6 +296,7 @@ class _XmlShape:
             children,
             element.last_gap,
             self._empty_as_null and slot is not None,
+            slot is not None,
             items,
         )
 
@@ -290,10 +312,13 @@ class _XmlShape:
                 if len(attribute.values) > 1:
                     raise NotCompiledModel("xsi:nil that is true at times")
                 is_nil = attribute.values <= {b"true", b"1"}
-            if slot is None and len(attribute.values) == 1:
-                literal += next(iter(attribute.values)) + attribute.mark
+            value = next(iter(attribute.values))
+            if slot is None and len(attribute.values) == 1 and b"&" not in value:
+                literal += value + attribute.mark
                 continue
-            parts += [literal, AttributeValue(next(self._slots) if slot is None else slot, attribute.mark[0])]
+            claimed = slot is not None
+            place = AttributeValue(next(self._slots) if slot is None else slot, attribute.mark[0], claimed)
+            parts += [literal, place]
             literal = attribute.mark
         self._note_gap(start.closing)
         return Tag((*parts, literal + start.closing), start.is_empty, is_nil)
