@@ -20,8 +20,8 @@ _BRACE: Final = 123
 _BRACKET: Final = 91
 _NULL: Final = b"null"
 #: So many items of a list are walked through however few records have as many; then at least so many must.
-_ITEMS: Final = 64
-_FEW: Final = 16
+_ITEMS: Final = 16
+_FEW: Final = 64
 
 
 class Layout(Protocol):

@@ -12,8 +12,8 @@ from assay.records.cursor import Cursor
 from assay.records.found import BARE, NULL, QUOTED, Level, merged
 
 #: So many of an element are walked through however few records have as many; then at least so many must.
-_ITEMS: Final = 64
-_FEW: Final = 16
+_ITEMS: Final = 16
+_FEW: Final = 64
 
 
 @dataclass(frozen=True)
