@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-verdict clean
+.PHONY: help setup demo test fuzz lint bench bench-verdict clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## run both pipelines on the sample data
 
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
+
+fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (over 200,000 records; half an hour)
+	HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m campaign tests/records
 
 lint: $(STAMP) ## style, types, import directions
 	$(BIN)/ruff check .

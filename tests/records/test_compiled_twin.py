@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, create_model
+from tests.records import twins
 
-from assay.errors import SourceError
-from assay.records import REJECTS, TRACE, RecordReader
+from assay.records import RecordReader
 from assay.records.batches import Format
 from assay.settings import Settings
 
@@ -377,34 +377,9 @@ def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes, int]:
     return model, end.join(lines) + draw(st.sampled_from([b"", end])), draw(st.sampled_from([40, 400, 10**6]))
 
 
-def outcome(
-    model: type[BaseModel], data: bytes, given: Settings, fmt: str
-) -> tuple[pl.DataFrame, pl.DataFrame, str, int]:
-    """Accepted, rejected, how reading broke off, and how many records went to the reference."""
-    reader = RecordReader(model, Format(fmt, decimals=(38, 10)), given)
-    batches = []
-    end = ""
-    try:
-        for batch in reader.batches(reader.check(data)):
-            batches.append(batch)
-    except SourceError as error:
-        end = str(error)
-    return (
-        pl.concat([pl.DataFrame(schema=reader.schema | TRACE), *(batch.frame for batch in batches)]),
-        pl.concat([pl.DataFrame(schema=REJECTS), *(batch.rejects for batch in batches)]),
-        end,
-        batches[-1].file.referred if batches else 0,
-    )
-
-
 def compare(model: type[BaseModel], data: bytes, batch_bytes: int = 10**6, fmt: str = "jsonl") -> int:
     """Compare the two ways; gives how many records went to the reference."""
-    frame, rejects, end, referred = outcome(model, data, Settings(batch_bytes=batch_bytes), fmt)
-    expected, refused, expected_end, _ = outcome(model, data, Settings(batch_bytes=batch_bytes, compiled=False), fmt)
-    assert_frame_equal(frame, expected)
-    assert_frame_equal(rejects, refused)
-    assert end == expected_end
-    return referred
+    return twins.compare(model, data, Format(fmt, decimals=(38, 10)), batch_bytes)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
@@ -556,8 +531,18 @@ def test_zero_is_a_digit_too_many_where_no_whole_digits_are_allowed() -> None:
 
 
 @pytest.mark.campaign
-@settings(max_examples=30_000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25_000, suppress_health_check=list(HealthCheck))
 @given(feed=feeds())
 def test_the_twins_agree_at_length(feed: tuple[type[BaseModel], bytes, int]) -> None:
     model, data, batch_bytes = feed
     compare(model, data, batch_bytes)
+
+
+@pytest.mark.campaign
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(feed=feeds(), indent=st.sampled_from([None, None, 2, "\t"]))
+def test_the_twins_agree_on_documents_at_length(
+    feed: tuple[type[BaseModel], bytes, int], indent: int | str | None
+) -> None:
+    model, data, batch_bytes = feed
+    compare(model, document(data, indent), batch_bytes, "json")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from tests.records.test_xml_twin import KINDS, compare
+from tests.records.test_xml_twin import KINDS
+from tests.records.twins import compare
 
 from assay.records.batches import Format
 
@@ -54,6 +55,14 @@ def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes, Format]:
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
 @given(feed=feeds(), size=st.sampled_from([30, 200, 10**6]))
 def test_the_twins_agree(feed: tuple[type[BaseModel], bytes, Format], size: int) -> None:
+    model, data, how = feed
+    compare(model, data, how, size)
+
+
+@pytest.mark.campaign
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(feed=feeds(), size=st.sampled_from([30, 200, 10**6]))
+def test_the_twins_agree_at_length(feed: tuple[type[BaseModel], bytes, Format], size: int) -> None:
     model, data, how = feed
     compare(model, data, how, size)
 

@@ -8,18 +8,15 @@ from typing import Annotated, Any, Literal
 from unittest import mock
 from uuid import UUID
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from tests.records.twins import compare, outcome
 
 from assay import XPath
-from assay.errors import SourceError
 from assay.reading import xml_blocks
 from assay.reading.xml_split import XmlSplitter
-from assay.records import REJECTS, TRACE, RecordReader
 from assay.records.batches import Format
 from assay.settings import Settings
 
@@ -117,39 +114,19 @@ def feeds(draw: st.DrawFn) -> tuple[type[BaseModel], bytes]:
     return model, f"{start}{between}{between.join(rows)}{between}</rows>".encode()
 
 
-def outcome(
-    model: type[BaseModel], data: bytes, how: Format, given: Settings
-) -> tuple[pl.DataFrame, pl.DataFrame, str, int]:
-    """Accepted, rejected, how reading broke off, and how many records went to the reference."""
-    reader = RecordReader(model, how, given)
-    batches = []
-    end = ""
-    try:
-        for batch in reader.batches(reader.check(data)):
-            batches.append(batch)
-    except SourceError as error:
-        end = str(error)
-    return (
-        pl.concat([pl.DataFrame(schema=reader.schema | TRACE), *(batch.frame for batch in batches)]),
-        pl.concat([pl.DataFrame(schema=REJECTS), *(batch.rejects for batch in batches)]),
-        end,
-        batches[-1].file.referred if batches else 0,
-    )
-
-
-def compare(model: type[BaseModel], data: bytes, how: Format, batch_bytes: int = 10**6) -> int:
-    """Compare the two ways; gives how many records went to the reference."""
-    frame, rejects, end, referred = outcome(model, data, how, Settings(batch_bytes=batch_bytes))
-    expected, refused, expected_end, _ = outcome(model, data, how, Settings(batch_bytes=batch_bytes, compiled=False))
-    assert_frame_equal(frame, expected)
-    assert_frame_equal(rejects, refused)
-    assert end == expected_end
-    return referred
-
-
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
 @given(feed=feeds(), size=st.sampled_from([60, 400, 10**6]), chunk=st.sampled_from([30, 10**6]), null=st.booleans())
 def test_the_twins_agree(feed: tuple[type[BaseModel], bytes], size: int, chunk: int, null: bool) -> None:
+    model, data = feed
+    small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
+    with small, mock.patch.object(XmlSplitter, "wanted", chunk):
+        compare(model, data, Format("xml", empty_as_null=null or None), size)
+
+
+@pytest.mark.campaign
+@settings(max_examples=15_000, suppress_health_check=list(HealthCheck))
+@given(feed=feeds(), size=st.sampled_from([60, 400, 10**6]), chunk=st.sampled_from([30, 10**6]), null=st.booleans())
+def test_the_twins_agree_at_length(feed: tuple[type[BaseModel], bytes], size: int, chunk: int, null: bool) -> None:
     model, data = feed
     small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
     with small, mock.patch.object(XmlSplitter, "wanted", chunk):
