@@ -26,7 +26,7 @@ SCALE: Final = os.environ.get("ASSAY_BENCH_SCALE", "0.2")
 #: Of the larger of the two files that memory and the first batch are measured on; the other is a tenth of it.
 MEMORY_SCALE: Final = os.environ.get("ASSAY_BENCH_MEMORY_SCALE", "0.2")
 #: Python's loops take a part of the records, since their rate does not depend on the size.
-PART: Final = min(100_000, round(float(SCALE) * 1_500_000))
+PART: Final = min(400_000, round(float(SCALE) * 2_000_000))
 #: Rounds of each after one to warm up; the fewer where the more would take longer than so many seconds.
 MOST_ROUNDS: Final = 5
 LEAST_ROUNDS: Final = 3

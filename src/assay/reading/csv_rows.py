@@ -54,7 +54,11 @@ def quoting(data: Octets, delimiter: int, quote: int | None) -> Quoting:
     before = data[np.maximum(quotes - 1, 0)]
     behind = data[np.minimum(quotes + 1, len(data) - 1)]
     opens = (quotes == 0) | (before == delimiter) | (before == _LF) | (before == quote)
-    closes = (quotes == len(data) - 1) | (behind == delimiter) | (behind == _LF) | (behind == _CR) | (behind == quote)
+    closes = (quotes == len(data) - 1) | (behind == delimiter) | (behind == _LF) | (behind == quote)
+    if (behind == _CR).any():
+        # A carriage return is a line's end before a newline only; there may be two.
+        second, third = (data[np.minimum(quotes + place, len(data) - 1)] for place in (2, 3))
+        closes |= (behind == _CR) & ((second == _LF) | ((second == _CR) & (third == _LF)))
     wrong = np.where(np.arange(len(quotes)) % 2 == 0, ~opens, ~closes)
     # Two that touch are one only where the first closes and the second opens.
     if len(quotes) % 2:

@@ -43,6 +43,12 @@ class Octets:
 
     def fits(self, at: Ints, literal: bytes) -> Bools:
         """At which places the literal, which is not empty, stands."""
+        fits: Bools = self._fits(at, literal[:_WINDOW])
+        for begin in range(_WINDOW, len(literal), _WINDOW):
+            fits &= self._fits(np.minimum(at + begin, self.size), literal[begin : begin + _WINDOW])
+        return fits
+
+    def _fits(self, at: Ints, literal: bytes) -> Bools:
         words, last = _literal(literal)
         found = self.words(at, len(words))
         fits: Bools = (found[:, -1] & last if last else found[:, -1]) == words[-1]
@@ -54,9 +60,7 @@ class Octets:
         """So many bytes from each place on, for as many places as there are, the padding included."""
         window = self._windows.get(width)
         if window is None:
-            # Whoever looks at more than the padding holds does so at the last places in vain.
-            data = self.data if width <= _WINDOW else self.data + bytes(width)
-            window = np.ndarray((len(self.bytes) - min(width, _WINDOW) + 1,), f"S{width}", data, 0, (1,))
+            window = np.ndarray((len(self.bytes) - width + 1,), f"S{width}", self.data, 0, (1,))
             self._windows[width] = window
         return window
 

@@ -57,13 +57,20 @@ class Presence:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A single value, by a claim."""
+    """A single value, by a claim.
+
+    Attributes:
+        claim: What is claimed of its text.
+        trimmed: Whether blanks around it are layout.
+        never_empty: Whether a text without more than that is none of which anything is claimed (it may be null).
+    """
 
     slot: int
     dtype: pl.DataType
     presence: Presence
     claim: Claim
     trimmed: bool = False
+    never_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -456,6 +463,8 @@ def _matches(leaf: Leaf | Ignored, pattern: str | None) -> pl.Expr | None:
         proofs.append(value.is_not_null())
     if claim.check is not None:
         proofs.append(claim.check(text, value))
+    if isinstance(leaf, Leaf) and leaf.never_empty:
+        proofs.append(text != "")
     return pl.all_horizontal(proofs) if proofs else None
 
 

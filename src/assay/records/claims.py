@@ -364,9 +364,16 @@ _LEAVES: Final[Mapping[str, Callable[[Node, Site], Claim]]] = {
     "datetime": datetime_claim,
     "time": time_claim,
     "uuid": uuid_claim,
-    "literal": lambda node, site: choice_claim(node["expected"], site),
+    "literal": lambda node, site: choice_claim(_values_of(node["expected"]), site),
     "enum": lambda node, site: choice_claim([m.value for m in node["members"]], site),
 }
+
+
+def _values_of(expected: Sequence[Any]) -> Sequence[Any]:
+    """The values of a Literal: a member of an Enum is only that where it is a text or a number itself."""
+    if any(isinstance(one, enum.Enum) and not isinstance(one, str | int) for one in expected):
+        raise NotCompiled("a Literal of members of an Enum")
+    return expected
 
 
 def claim_for(node: Node, site: Site) -> Claim:

@@ -135,11 +135,21 @@ class Columns:
                 except Unrepresentable:
                     values = _encode_singly(name, column, values, misfits)
             encoded[name] = values
+        series = {}
+        for name, column in self.by_name.items():
+            try:
+                series[name] = column.series(name, encoded[name])
+            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+                # A default that is not validated may be of any type, also deep inside.
+                encoded[name] = _fitting_singly(name, column, encoded[name], misfits)
         if misfits:
             keep = [i for i in range(len(rows)) if i not in misfits]
             encoded = {name: [values[i] for i in keep] for name, values in encoded.items()}
-        frame = pl.DataFrame([column.series(name, encoded[name]) for name, column in self.by_name.items()])
-        return frame, misfits
+            series = {}
+        for name, column in self.by_name.items():
+            if name not in series:
+                series[name] = column.series(name, encoded[name])
+        return pl.DataFrame([series[name] for name in self.by_name]), misfits
 
 
 def _are_digits(decimals: Any) -> bool:
@@ -166,6 +176,21 @@ def _encode_singly(name: str, column: Column, values: list[Any], misfits: dict[i
             misfits.setdefault(index, []).append(Misfit((name, *error.path), error.message, value))
             encoded.append(None)
     return encoded
+
+
+def _fitting_singly(name: str, column: Column, values: list[Any], misfits: dict[int, list[Misfit]]) -> list[Any]:
+    """Values of which some make no column; these become None, and misfits."""
+    kept: list[Any] = []
+    for index, value in enumerate(values):
+        try:
+            column.series(name, [value])
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            message = f"a {type(value).__name__} that was not validated; the column holds {column.dtype}"
+            misfits.setdefault(index, []).append(Misfit((name,), message, value))
+            kept.append(None)
+        else:
+            kept.append(value)
+    return kept
 
 
 class _Compiler:

@@ -19,6 +19,8 @@ from assay.records.shape import Shape, Shapes
 
 #: Records that are looked at to learn what they look like.
 _SAMPLE = 100
+#: So many bytes are enough to look at.
+_SAMPLE_BYTES = 256 * 1024
 #: Of fewer records together nothing is learnt.
 _WORTH_RECORDS = 20
 #: How often a file may be looked at again, since its records have come to look otherwise.
@@ -135,7 +137,12 @@ class CompiledJudge:
     def _learn(self, block: Block, rows: Iterable[int]) -> None:
         """Look at some records: for each look that is common among them, a shape of its own."""
         self._looks += 1
-        sample = [block.data[block.starts[row] : block.ends[row]] for row in rows if row not in block.problems]
+        sample: list[bytes] = []
+        size = 0
+        for row in rows:
+            if row not in block.problems and size < _SAMPLE_BYTES:
+                sample.append(block.data[block.starts[row] : block.ends[row]])
+                size += len(sample[-1])
         with self._learning:
             learnt: list[Shape] = []
             while sample and len(learnt) < _KEPT:
@@ -153,6 +160,8 @@ class CompiledJudge:
             shape = self._compiled(part, block)
             if shape is not None and len(self._strangers(shape, part)) * 2 <= len(part):
                 rest = self._strangers(shape, sample)
+                if (len(sample) - len(rest)) * 100 < _STRANGE_PERCENT * len(sample):
+                    return None, []
                 return shape, rest if len(rest) * 100 > _STRANGE_PERCENT * len(sample) else []
             # Records of several looks that do not go together, such as another order of keys.
             part = part[: len(part) // 2]

@@ -126,7 +126,16 @@ class CsvShapes:
                 raise NotCompiledModel(f"two fields of the column {there[0]}")
             slots[number] = number
             trimmed = not keeps_blanks(self._model.model_fields[name].annotation)
-            values[name] = text_column(self._schema, field["schema"], site, presence, number, trimmed=trimmed, alone=[])
+            values[name] = text_column(
+                self._schema,
+                field["schema"],
+                site,
+                presence,
+                number,
+                trimmed=trimmed,
+                alone=[],
+                empty_as_null=self._processor.empty_as_null,
+            )
         behavior = node.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
         if behavior == "allow" or (behavior == "forbid" and not known.issuperset(names)):
             raise NotCompiledModel(f"columns that the model does not name, with extra={behavior!r}")

@@ -8,6 +8,7 @@ Lemire, "Quickly parsing eight digits" (2018).
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -89,6 +90,8 @@ _MOST: Final = 18
 
 # A date is YYYY-MM-DD: its last eight bytes are YY-MM-DD, where the dashes can be made zeros.
 _DATE: Final = 10
+#: A backslash, an ampersand, a control character.
+_UNSURE: Final = re.compile(r"[\\&\x00-\x1f]")
 _EPOCH: Final = dt.date(1970, 1, 1)
 _DASHES: Final = _U(int.from_bytes(b"\0\0-\0\0-\0\0", "little"))
 _DASH_PLACES: Final = _U(int.from_bytes(b"\0\0\xff\0\0\xff\0\0", "little"))
@@ -171,7 +174,7 @@ def dates(bounds: Sequence[tuple[str, dt.date]] = ()) -> Direct:
     """YYYY-MM-DD from the year 1000 on, as days since 1970."""
 
     def read(text: Octets, found: Found) -> tuple[Ints, Bools]:
-        good = found.ends - found.starts == _DATE
+        good = (found.ends - found.starts == _DATE) & (found.states == QUOTED)
         first = text.words(found.starts, 1)[:, 0]
         thousands = (first & _U(0xFF)).astype(np.int64) - _ZERO
         hundreds = ((first >> _U(8)) & _U(0xFF)).astype(np.int64) - _ZERO
@@ -200,7 +203,8 @@ def dates(bounds: Sequence[tuple[str, dt.date]] = ()) -> Direct:
 
 def choices(texts: Sequence[str], dtype: pl.Enum) -> Direct | None:
     """One of some texts; None where they are many or long."""
-    written = [text.encode() for text in texts]
+    # What may stand for another text where it is written so, or be null, is left to those who know.
+    written = [b"" if _UNSURE.search(text) else text.encode() for text in texts]
     longest = max(map(len, written), default=0)
     if not written or len(written) > 32 or not 1 <= longest <= 3 * _WORD:
         return None
@@ -213,8 +217,10 @@ def choices(texts: Sequence[str], dtype: pl.Enum) -> Direct | None:
         columns = [gathered[:, number] & _OWN[np.clip(lengths - _WORD * number, 0, _WORD)] for number in range(count)]
         chosen = np.full(len(lengths), -1, np.int64)
         for code, (choice, size) in enumerate(zip(words, map(len, written), strict=True)):
+            if not size:
+                continue
             same = lengths == size
-            for number in range(-(-max(size, 1) // _WORD)):
+            for number in range(-(-size // _WORD)):
                 same &= columns[number] == choice[number]
             chosen[same] = code
         good = (chosen >= 0) & (found.states == QUOTED)

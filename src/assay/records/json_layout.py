@@ -256,7 +256,7 @@ class Array:
         parts: list[tuple[Ints, Level]] = []
         step = self.opening
         while len(active):
-            if self.item is None or (len(parts) >= _ITEMS and len(active) < _FEW):
+            if self.item is None or (len(parts) >= _ITEMS and len(active) < max(_FEW, len(parts) // 2)):
                 cursor.ok = cursor.ok.copy()
                 cursor.ok[active] = False
                 break

@@ -27,6 +27,8 @@ _NO_GAPS: Final = Gaps()
 #: Seen so often and of one kind only, a scalar is taken to be of that kind.
 _SURE: Final = 10
 _NO_PRESENCE: Final = Presence()
+#: A key that nobody asks for and that came more rarely than in one of so many is not looked for in all the others.
+_RARE: Final = 20
 _TRUE: Final = pl.Series([True])
 
 
@@ -142,8 +144,9 @@ class _JsonShape:
             members[there[0]] = (layout, presence.default is not None)
         ignored: list[Value] = []
         for key, raw in written.items():
-            if key not in members and key not in known and behavior == "ignore":
-                layout, value = self._ignored(seen.keys[raw])
+            one = seen.keys[raw]
+            if key not in members and key not in known and behavior == "ignore" and _is_usual(one, seen):
+                layout, value = self._ignored(one)
                 members[key] = (layout, True)
                 ignored.append(value)
         gaps = self._gaps(seen, "object")
@@ -173,6 +176,8 @@ class _JsonShape:
             self.alone.append(str(error))
             slot = next(slots)
             column = self._schema.columns.column_of(inner, "")
+            if column.dtype != site.dtype:
+                raise NotCompiledModel(f"{error}, in a column that depends on where it is") from None
             refer = FieldReference(inner, self._schema.definitions, site.config, column)
             nullable = inner["type"] == "nullable"
             return Fragment(slot), Referred(slot, site.dtype, replace(presence, nullable=nullable), refer)
@@ -244,6 +249,10 @@ class _JsonShape:
         spaces = b"".join((gaps.opening, *gaps.colon, *gaps.comma, gaps.closing))
         self.spaced = self.spaced or bool(spaces.strip(b" "))
         return gaps
+
+
+def _is_usual(member: Observed, seen: Observed) -> bool:
+    return member.count * _RARE >= seen.count and (member.count > 1 or seen.count == 1)
 
 
 def _only(seen: Observed) -> Literal["text", "bare", ""]:

@@ -22,6 +22,8 @@ _SPACE: Final = b" \t\r\n"
 _DEEPEST: Final = 50
 #: So many keys may an object have, in all records together.
 _WIDEST: Final = 1_000
+#: Longer names are left to the reference: they are compared in all records at once.
+_LONGEST: Final = 200
 
 
 class _NoJsonError(Exception):
@@ -128,6 +130,8 @@ class _Reader:
         keys: list[tuple[str, Observed]] = []
         while self._token != b"}":
             key = self._token[1:-1].decode()
+            if len(key) > _LONGEST:
+                raise _NoJsonError
             before = self._step()
             gaps.colon = (before, self._step())
             one = Observed()

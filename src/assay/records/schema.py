@@ -193,6 +193,11 @@ class Schema:
         """What a field is where it is not written."""
         if node["type"] != "default":
             return Presence()
+        try:
+            self.see_keys(node)
+        except NotCompiled:
+            # Such as validate_default: what becomes of the default is not known.
+            return Presence()
         if "default" in node:
             default = node["default"]
         elif node.get("default_factory") in _EMPTY and not node.get("default_factory_takes_data"):

@@ -17,7 +17,15 @@ _BLANKS = " \t\r\n"
 
 
 def text_column(
-    schema: Schema, node: Node, site: Site, presence: Presence, slot: int, *, trimmed: bool, alone: list[str]
+    schema: Schema,
+    node: Node,
+    site: Site,
+    presence: Presence,
+    slot: int,
+    *,
+    trimmed: bool,
+    alone: list[str],
+    empty_as_null: bool = False,
 ) -> Leaf | Referred:
     """The column of the texts of one field.
 
@@ -28,13 +36,15 @@ def text_column(
         presence: What it is where it is not written.
         slot: Where its text is found.
         trimmed: Whether blanks around it are layout.
+        empty_as_null: Whether blanks alone may be null: nothing is claimed of them then.
         alone: Takes the reason where the field is judged by the reference, alone.
 
     Raises:
         NotCompiledModel: the reference must judge whole records.
     """
     try:
-        return _compiled(schema, node, site, presence, slot, trimmed=trimmed)
+        leaf = _compiled(schema, node, site, presence, slot, trimmed=trimmed)
+        return replace(leaf, never_empty=trimmed and empty_as_null)
     except NotCompiledModel:
         raise
     except NotCompiled as error:
@@ -43,9 +53,13 @@ def text_column(
         if why_not:
             raise NotCompiledModel(f"{error}, with {why_not}") from None
         alone.append(str(error))
-        reference = FieldReference(inner, schema.definitions, site.config, schema.columns.column_of(inner, ""))
+        column = schema.columns.column_of(inner, "")
+        if column.dtype != site.dtype:
+            raise NotCompiledModel(f"{error}, in a column that depends on where it is") from None
+        reference = FieldReference(inner, schema.definitions, site.config, column)
         presence = replace(presence, nullable=inner["type"] == "nullable")
-        return Referred(slot, site.dtype, presence, _of_texts(reference, trimmed=trimmed), quotes=False)
+        refer = _of_texts(reference, trimmed=trimmed, never_empty=trimmed and empty_as_null)
+        return Referred(slot, site.dtype, presence, refer, quotes=False)
 
 
 def _compiled(schema: Schema, node: Node, site: Site, presence: Presence, slot: int, *, trimmed: bool) -> Leaf:
@@ -66,9 +80,12 @@ def _compiled(schema: Schema, node: Node, site: Site, presence: Presence, slot: 
     return Leaf(slot, site.dtype, presence, claim, trimmed)
 
 
-def _of_texts(reference: FieldReference, *, trimmed: bool) -> Callable[[pl.Series], pl.Series]:
+def _of_texts(reference: FieldReference, *, trimmed: bool, never_empty: bool) -> Callable[[pl.Series], pl.Series]:
     def refer(texts: pl.Series) -> pl.Series:
         given = texts.str.strip_chars(_BLANKS) if trimmed else texts
-        return reference(pl.Series([json.dumps(text) for text in given], dtype=pl.String))
+        judged = reference(pl.Series([json.dumps(text) for text in given], dtype=pl.String))
+        return (
+            pl.select(pl.when(given != "").then(judged)).to_series() if never_empty and (given == "").any() else judged
+        )
 
     return refer

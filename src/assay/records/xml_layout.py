@@ -127,7 +127,7 @@ class ElementLayout:
                 some[active] = True
             if not len(active):
                 break
-            if len(parts) >= _ITEMS and len(active) < _FEW:
+            if len(parts) >= _ITEMS and len(active) < max(_FEW, len(parts) // 2):
                 cursor.ok = cursor.ok.copy()
                 cursor.ok[active] = False
                 break
@@ -155,7 +155,7 @@ class ElementLayout:
             # White space in the value of an attribute is not what it seems.
             cursor.ok = cursor.ok & (ends < cursor.to_delimiter()) & cursor.text.in_one_line(starts, ends)
             if not part.claimed:
-                cursor.ok = cursor.ok & ~cursor.text.has_escape(starts, np.maximum(ends, starts))
+                _see_unclaimed(cursor, starts, ends)
             level.put(part.slot, rows, starts, ends, QUOTED)
             cursor.at = ends
         return tag, pending
@@ -176,13 +176,19 @@ class ElementLayout:
         ends = cursor.to_delimiter()
         cursor.ok = cursor.ok & (ends >= starts)
         if not self.claimed:
-            cursor.ok = cursor.ok & ~cursor.text.has_escape(starts, np.maximum(ends, starts))
+            _see_unclaimed(cursor, starts, ends)
         states = np.full(len(cursor), QUOTED, np.uint8)
         if self.empty_as_null:
             states[starts == ends] = NULL
         level.put(self.slot, rows, starts, ends, states)
         cursor.at = ends
         return self.end
+
+
+def _see_unclaimed(cursor: Cursor, starts: Ints, ends: Ints) -> None:
+    """A text at which nobody looks must be right all the same."""
+    ends = np.maximum(ends, starts)
+    cursor.ok = cursor.ok & ~cursor.text.has_escape(starts, ends) & cursor.text.clean(starts, ends)
 
 
 def _first(tag: Tag) -> bytes:

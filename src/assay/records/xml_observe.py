@@ -21,6 +21,10 @@ _SPACE: Final = b" \t\r\n"
 #: Records that have more elements are left to the reference.
 _MOST: Final = 2_000
 _MOST_ATTRIBUTES: Final = 100
+#: Longer names are left to the reference: they are compared in all records at once.
+_LONGEST: Final = 200
+#: An element that comes with more different sets of attributes is left to it, too.
+_MOST_STARTS: Final = 8
 
 
 class _NotPlainError(Exception):
@@ -202,10 +206,14 @@ def _note_start(seen: Element, start: re.Match[bytes], element: etree._Element) 
     tags = ["" if is_declaration else str(next(given, "")) for is_declaration in declares]
     if len(element.attrib) != declares.count(False) or len(tags) > _MOST_ATTRIBUTES:
         raise _NotPlainError
+    if len(_name(start)) > _LONGEST or any(len(name) > _LONGEST for name in names):
+        raise _NotPlainError
     values = [value if is_declaration else b"" for is_declaration, (_, _, value) in zip(declares, written, strict=True)]
     key = (*names, *values, start["empty"])
     known = seen.starts.get(key)
     if known is None:
+        if len(seen.starts) >= _MOST_STARTS:
+            raise _NotPlainError
         opening = b"<" + _name(start)
         closing = start["start"][len(opening) + len(start["attributes"]) :]
         attributes = [Attribute(tag, before, mark) for tag, (before, mark, _) in zip(tags, written, strict=True)]

@@ -30,6 +30,10 @@ _NUMBER: Final = rf"#(?:{_DECIMAL}|x(?:[2-9a-fA-F][0-9a-fA-F]{{1,2}}|[1-9a-cA-C]
 _REFERENCE: Final = re.compile(rf"&(amp|lt|gt|quot|apos|{_NUMBER});")
 _ESCAPED: Final = re.compile(rf"(?:[^&]|{_REFERENCE.pattern})*+")
 _PREDEFINED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+#: Longer values of attributes are not looked for as such.
+_LONGEST: Final = 200
+#: An element that nobody asks for and that came more rarely than in one of so many is not looked for.
+_RARE: Final = 20
 _TAB: Final = 9
 _LF: Final = 10
 #: Texts that stand in no XML document, and the byte that each begins with.
@@ -279,7 +283,9 @@ class _XmlShape:
             if element.has_text:
                 raise NotCompiledModel("an element that has elements in it at times")
             children = tuple(
-                self.layout(child, element) for child in element.children.values() if id(child) not in self._unnamed
+                self.layout(child, element)
+                for child in element.children.values()
+                if self._is_looked_for(child, element)
             )
         items = self._items.get(id(element))
         slot = self._texts.get(id(element))
@@ -300,6 +306,18 @@ class _XmlShape:
             items,
         )
 
+    def _is_looked_for(self, child: Element, parent: Element) -> bool:
+        """Whether an element is part of the layout: not what the model forbids, nor what is rare and not asked for."""
+        if id(child) in self._unnamed:
+            return False
+        is_usual = child.count * _RARE >= parent.count and (child.count > 1 or parent.count == 1)
+        return is_usual or self._is_asked_for(child)
+
+    def _is_asked_for(self, element: Element) -> bool:
+        asked = id(element) in self._texts or id(element) in self._items
+        asked = asked or any(key == id(element) for key, _ in self._attributes)
+        return asked or any(self._is_asked_for(child) for child in element.children.values())
+
     def _tag(self, element: Element, start: StartTag) -> Tag:
         parts: list[bytes | AttributeValue] = []
         literal = start.opening
@@ -313,7 +331,8 @@ class _XmlShape:
                     raise NotCompiledModel("xsi:nil that is true at times")
                 is_nil = attribute.values <= {b"true", b"1"}
             value = next(iter(attribute.values))
-            if slot is None and len(attribute.values) == 1 and b"&" not in value:
+            plain = len(value) <= _LONGEST and b"&" not in value
+            if slot is None and len(attribute.values) == 1 and plain:
                 literal += value + attribute.mark
                 continue
             claimed = slot is not None
