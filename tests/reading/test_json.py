@@ -1,13 +1,14 @@
 import io
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import SourceError
-from assay.reading import Limits, ProcessorFactory, RawRecord
+from assay.reading import JsonProcessor, Limits, ProcessorFactory, RawRecord, json_stream
 
 
 class Dribble(io.BytesIO):
@@ -108,3 +109,9 @@ def test_a_record_over_the_limit_is_passed_over_and_counted(inner: bytes) -> Non
 def test_too_deep_is_a_problem_of_the_record() -> None:
     records = split(b"[" + b"[" * 5000 + b"]" * 5000 + b",1]")
     assert [r.problem.type if r.problem else None for r in records] == ["record_too_deep", None]
+
+
+def test_nesting_without_end_ends_somewhere() -> None:
+    few = mock.patch.object(json_stream, "_STACK", 1_000)
+    with few, pytest.raises(SourceError, match="nested more than 1,000 deep"):
+        list(JsonProcessor().split(io.BytesIO(b"[" * 5_000)))

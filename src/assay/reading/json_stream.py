@@ -16,6 +16,8 @@ from assay.reading.block import PAD
 from assay.reading.json_text import Elements, elements
 
 CHUNK: Final = 1024 * 1024
+#: So deep may brackets be nested before it takes too long to find the end of the record.
+_STACK: Final = 1_000_000
 _SPACE: Final = b" \t\r\n"
 _NON_SPACE: Final = re.compile(rb"[^ \t\r\n]")
 #: Runs over scalars, punctuation and whole strings to the next bracket (or to a string that the chunk cuts).
@@ -140,6 +142,8 @@ class JsonCursor:
                     raise self.fail(f"the file ends inside a record ({open_brackets} brackets open)")
             elif byte in b"{[":
                 open_brackets += 1
+                if open_brackets > _STACK:
+                    raise self.fail(f"brackets are nested more than {_STACK:,} deep")
                 deepest = max(deepest, open_brackets)
             else:
                 open_brackets -= 1
