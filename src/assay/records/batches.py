@@ -336,7 +336,7 @@ class RecordReader(Generic[M]):
             if len(rows) > len(judged.rows) > 0:
                 places = np.argsort(rows)
                 frame, rows = frame[places], rows[places]
-        if self.traced or rejects:
+        if self.traced:
             frame = frame.hstack(self._trace(count, block, rows))
         count.add(len(block), len(rows), len(rejects), len(rest))
         return Batch(frame, rejects_frame(rejects), len(block), count)
