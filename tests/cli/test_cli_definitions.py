@@ -247,3 +247,11 @@ def test_a_decision_that_cannot_be_carried_out_can_be_given_up(shop: Path, monke
     assert "nothing was published" not in given_up.stdout + given_up.stderr
     assert assay("run", "orders").exit_code == 0
     assert assay("run", "orders", "--abandon", stopped["id"]).exit_code == 2
+
+
+def test_a_name_that_may_be_in_a_broken_file_says_so(project: Path) -> None:
+    (project / "pipelines/mine.py").write_text("import assay\nx = assay.Source('a.jsonl', int, delimeter=';')\n")
+    done = assay("run", "orders")
+    assert done.exit_code == 2
+    assert "mine.py" in done.stderr
+    assert "delimeter" in done.stderr

@@ -179,3 +179,10 @@ def test_a_signal_that_falls_into_a_finaliser_is_not_lost(shop: Path, number: in
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
     assert b"nothing was published" in done.stderr
+
+
+def test_data_is_no_emoji(project: Path) -> None:
+    (project / "feed.jsonl").write_text('{"v": 1}\n' * 99 + '{"v": ":100: a"\n' + '{"v": 2}\n' * 3)
+    done = assay("infer", "feed.jsonl")
+    assert "feed.jsonl:100:" in done.stderr
+    assert "\U0001f4af" not in done.stdout + done.stderr

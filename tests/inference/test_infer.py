@@ -17,6 +17,7 @@ from tests.inference.reading_back import accepted, model_of
 
 from assay.errors import ConfigurationError, SourceError
 from assay.inference import infer_model
+from assay.inference.names import module_name
 
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
 
@@ -446,3 +447,9 @@ def test_the_sample_data_is_accepted() -> None:
     assert [doubt for doubt in found.doubts if doubt.startswith("3 of 1,333 records are rejected as json_invalid")]
     invoices, _ = accepted(str(SAMPLE_DATA / "invoices" / "*.xml"), record="Invoice|CreditNote")
     assert invoices.accepted == invoices.read == 14
+
+
+@pytest.mark.parametrize("name", ["json", "class", "decimal", "pydantic", "lines"])
+def test_what_is_said_of_the_module_hides_no_other(name: str) -> None:
+    made = module_name(name)
+    assert made == ("lines" if name == "lines" else f"{name}_model")

@@ -7,6 +7,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 import assay
 from assay.errors import ConfigurationError
+from assay.records import EmptySourceWarning
 
 Amount = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 
@@ -150,3 +151,11 @@ def test_an_attribute_and_an_element_of_one_name_are_two_values() -> None:
     result = assay.read(b'<r><a x="5"><x>1</x></a><a x="5"/><a><x>1</x></a></r>', Line, format="xml", record="a")
     assert result.frame["x"].to_list() == [5, 1]
     assert result.rejects["record"].to_list() == [0]
+
+
+def test_a_record_that_no_element_is_is_told() -> None:
+    class Order(BaseModel):
+        a: int
+
+    with pytest.warns(EmptySourceWarning, match='no element is a record by record="ordr"'):
+        assert assay.read(b"<r><order><a>1</a></order></r>", Order, format="xml", record="ordr").counts["read"] == 0

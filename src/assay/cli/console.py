@@ -36,7 +36,8 @@ def output() -> Console:
     """Standard output; lines are wrapped by nobody but us."""
     from rich.console import Console  # noqa: PLC0415 - --help shall not wait for it
 
-    return Console(highlight=False, soft_wrap=True, force_interactive=False)
+    # Data such as ":100:" is no emoji.
+    return Console(highlight=False, emoji=False, soft_wrap=True, force_interactive=False)
 
 
 def errors(*, live: bool = False) -> Console:
@@ -44,7 +45,7 @@ def errors(*, live: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - --help shall not wait for it
 
     # Rich would take FORCE_COLOR in a pipe for a terminal whose lines can be replaced.
-    return Console(stderr=True, highlight=False, soft_wrap=not live, force_interactive=live)
+    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not live, force_interactive=live)
 
 
 def width() -> int | None:

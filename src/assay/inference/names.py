@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -13,6 +14,11 @@ from pydantic import BaseModel
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W_A-Za-z0-9]+")
 #: Names that the source itself uses: a field of that name would hide them.
 _USED: Final = frozenset({"assay", "bool", "dict", "dt", "float", "int", "list", "str"})
+
+#: Packages that a module beside the user's code must not hide.
+_PACKAGES: Final = frozenset({"assay", "click", "lxml", "numpy", "orjson", "polars", "pydantic", "rich", "sqlalchemy"})
+#: Names that the source may import.
+_IMPORTED: Final = frozenset({"Annotated", "Any", "BaseModel", "ConfigDict", "Decimal", "Field", "Literal", "UUID"})
 
 
 def field_name(key: str, taken: Collection[str]) -> str:
@@ -36,14 +42,18 @@ def class_name(key: str, *, of_many: bool, taken: Collection[str], within: str |
     name = "".join(part.capitalize() for part in parts)
     if not name.isidentifier():
         name = f"{within or ''}Item" if within else "Record"
+    if name in _IMPORTED:
+        name = f"{name}Record"
     if keyword.iskeyword(name) or name in taken:
         name = f"{within or ''}{name}"
     return _free(name, taken)
 
 
 def module_name(name: str) -> str:
-    """The module of a class."""
-    return "_".join(words(name)).lower()
+    """The module of a class; one that Python or a package of ours has already gets another name."""
+    made = "_".join(words(name)).lower()
+    taken = keyword.iskeyword(made) or made in sys.stdlib_module_names or made in _PACKAGES
+    return f"{made}_model" if taken else made
 
 
 def singular(word: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from assay.errors import AssayError, ConfigurationError, UnknownNameError
+from assay.errors import AssayError, ConfigurationError, UnknownNameError, unknown_name
 from assay.pipeline.definition import Pipeline
 from assay.settings import Settings
 
@@ -38,6 +38,10 @@ def load(name: str, settings: Settings | None = None) -> Pipeline:
     for one in broken:
         if name in (one.pipeline, one.file.stem, one.file.parent.name):
             raise ConfigurationError(one.reason, where=_shown(one.file))
+    if broken:
+        files = "; ".join(f"{_shown(one.file)}: {one.reason}" for one in broken)
+        message = f"{unknown_name('pipeline', name, found)}. It may be in a file that cannot be loaded: {files}"
+        raise ConfigurationError(message)
     raise UnknownNameError("pipeline", name, found)
 
 

@@ -58,7 +58,7 @@ _DEPTH: Final = _AHEAD + 1
 
 
 class EmptySourceWarning(UserWarning):
-    """A source has no bytes at all."""
+    """A source has no bytes at all, or nothing in it is what was named as its records."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +276,9 @@ class RecordReader(Generic[M]):
                 progress(stream.raw_size - done)
             if stream.position == 0:
                 warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
+            elif not count.read and self.format.record is not None and isinstance(processor, XmlProcessor):
+                message = f'{file.name}: no element is a record by record="{self.format.record}"'
+                warnings.warn(message, EmptySourceWarning, stacklevel=4)
 
     def _judged_stream(self, count: FileCount, stream: Any, processor: Processor, limit: int | None) -> Iterator[Batch]:
         """Block by block: what no shape is certain of goes to the reference and back to its place."""
