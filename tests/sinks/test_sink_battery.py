@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,8 @@ class _Torn(Parquet):
             link = path.readlink()
             path.unlink()
             sync_folder(path.parent)
+            # Long enough that a reader comes by, on a busy machine, too.
+            time.sleep(0.02)
             path.symlink_to(link)
         return Parquet.publish(staged, run_id)
 
