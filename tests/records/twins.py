@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -106,6 +107,8 @@ def assert_same(cell: Any, value: Any) -> None:
         case Decimal():
             assert isinstance(cell, Decimal)
             assert cell == value
+        case float() if math.isnan(value):
+            assert math.isnan(cell)
         case str() if cell != value:
             # The column of a union is JSON text.
             assert cell == TypeAdapter(str).dump_json(value).decode()
