@@ -25,7 +25,7 @@ demo: $(STAMP) ## run both pipelines on the sample data
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
 
-fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (over 200,000 records; half an hour)
+fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (60,000 feeds, over 200,000 records: long)
 	HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m campaign tests/records
 
 lint: $(STAMP) ## style, types, import directions

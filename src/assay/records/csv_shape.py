@@ -17,7 +17,7 @@ from assay.records.assemble import Constant, Presence, Value
 from assay.records.claims import NotCompiled, Site
 from assay.records.cursor import Cursor, Text
 from assay.records.found import NULL, QUOTED, Level
-from assay.records.schema import NotCompiledModel, Schema
+from assay.records.schema import NotCompiledModel, Schema, extra_behavior
 from assay.records.shape import FieldVerdict, Shape
 from assay.records.text_shape import text_column
 
@@ -136,7 +136,7 @@ class CsvShapes:
                 alone=[],
                 empty_as_null=self._processor.empty_as_null,
             )
-        behavior = node.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
+        behavior = extra_behavior(node)
         if behavior == "allow" or (behavior == "forbid" and not known.issuperset(names)):
             raise NotCompiledModel(f"columns that the model does not name, with extra={behavior!r}")
         cells = Cells(len(names), tuple(slots.items()), self._processor.empty_as_null)
@@ -150,7 +150,7 @@ class CsvShapes:
         except NotCompiled as error:
             return {"": FieldVerdict("record", str(error))}
         config = node.get("config", {})
-        if (node.get("extra_behavior") or config.get("extra_fields_behavior")) == "allow":
+        if extra_behavior(node) == "allow":
             return {"": FieldVerdict("record", "extra='allow'")}
         verdicts = {}
         for name, field in fields.items():
@@ -163,6 +163,5 @@ class CsvShapes:
             except NotCompiled as error:
                 verdicts[name] = FieldVerdict("record", str(error))
             else:
-                why = "; ".join(dict.fromkeys(alone))
-                verdicts[name] = FieldVerdict("field", why) if why else FieldVerdict("compiled")
+                verdicts[name] = FieldVerdict.of_parts(alone)
         return verdicts

@@ -17,7 +17,7 @@ from assay.records.cursor import JsonText, Text
 from assay.records.field_reference import FieldReference, json_check, stands_alone
 from assay.records.json_layout import Array, Fragment, Layout, Member, Object, Scalar
 from assay.records.observe import Gaps, Observed
-from assay.records.schema import NotCompiledModel, Schema, instance, undefaulted
+from assay.records.schema import NotCompiledModel, Schema, extra_behavior, instance, undefaulted
 from assay.records.shape import FieldVerdict, Shape
 
 _ANYTHING: Final = Claim(
@@ -72,8 +72,7 @@ class JsonShapes:
             except NotCompiled as error:
                 verdicts[name] = FieldVerdict("record", str(error))
             else:
-                why = "; ".join(dict.fromkeys(walk.alone))
-                verdicts[name] = FieldVerdict("field", why) if why else FieldVerdict("compiled")
+                verdicts[name] = FieldVerdict.of_parts(walk.alone)
         return verdicts
 
     def _ideal(self, node: Node, within: tuple[str, ...]) -> Observed:
@@ -115,7 +114,7 @@ class _JsonShape:
         """The layout of an object of this model, its fields, and what of it is ignored."""
         fields = self._schema.see_model(node)
         config = node.get("config", {})
-        behavior = node.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
+        behavior = extra_behavior(node)
         if behavior == "allow":
             raise NotCompiledModel("extra='allow'")
         written = _written(seen)

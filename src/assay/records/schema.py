@@ -71,6 +71,11 @@ class NotCompiledModel(NotCompiled):
     """Why all records of a model are judged by the reference."""
 
 
+def extra_behavior(node: Node) -> str:
+    """What becomes of keys that a model does not name: "ignore", "forbid" or "allow"."""
+    return str(node.get("extra_behavior") or node.get("config", {}).get("extra_fields_behavior") or "ignore")
+
+
 def undefaulted(node: Node) -> Node:
     """The node without its default."""
     inner: Node = node["schema"] if node["type"] == "default" else node

@@ -48,6 +48,12 @@ class FieldVerdict:
     way: Literal["compiled", "field", "record"]
     why: str = ""
 
+    @classmethod
+    def of_parts(cls, alone: Sequence[str]) -> FieldVerdict:
+        """Of a field of which these parts, for these reasons, are judged by the reference alone."""
+        why = "; ".join(dict.fromkeys(alone))
+        return cls("field", why) if why else cls("compiled")
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -16,7 +16,7 @@ from assay.reading.xml_object import NIL, XSI, FieldShape, ModelShape, Place
 from assay.records.assemble import Constant, Many, Presence, Struct, Value
 from assay.records.claims import Node, NotCompiled, Site
 from assay.records.cursor import Text
-from assay.records.schema import NotCompiledModel, Schema, instance
+from assay.records.schema import NotCompiledModel, Schema, extra_behavior, instance
 from assay.records.shape import FieldVerdict, Shape
 from assay.records.text_shape import text_column
 from assay.records.xml_layout import AttributeValue, ElementLayout, Tag
@@ -109,7 +109,7 @@ class XmlShapes:
         try:
             node = self._schema.root()
             fields = self._schema.see_model(node)
-            if _behavior(node) == "allow":
+            if extra_behavior(node) == "allow":
                 raise NotCompiledModel("extra='allow'")
         except NotCompiled as error:
             return {"": FieldVerdict("record", str(error))}
@@ -124,8 +124,7 @@ class XmlShapes:
             except NotCompiled as error:
                 verdicts[name] = FieldVerdict("record", str(error))
             else:
-                why = "; ".join(dict.fromkeys(alone))
-                verdicts[name] = FieldVerdict("field", why) if why else FieldVerdict("compiled")
+                verdicts[name] = FieldVerdict.of_parts(alone)
         return verdicts
 
     def _see(self, node: Node, one: FieldShape, site: Site, alone: list[str]) -> None:
@@ -176,7 +175,7 @@ class _XmlShape:
         schema = self._schema
         fields = schema.see_model(node)
         config = node.get("config", {})
-        if _behavior(node) == "allow":
+        if extra_behavior(node) == "allow":
             raise NotCompiledModel("extra='allow'")
         if list(fields) != list(model.model_fields):
             raise NotCompiledModel("fields in another order than the model's")
@@ -344,10 +343,6 @@ class _XmlShape:
 
     def _note_gap(self, gap: bytes) -> None:
         self.spaced = self.spaced or b"\r" in gap
-
-
-def _behavior(node: Node) -> str:
-    return str(node.get("extra_behavior") or node.get("config", {}).get("extra_fields_behavior") or "ignore")
 
 
 def _unwrapped(schema: Schema, node: Node, presence: Presence) -> tuple[Node, Presence]:
