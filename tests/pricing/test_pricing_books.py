@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from assay.errors import ConfigurationError, DuplicateError, UnknownNameError
 from assay.pricing import (
     BatchRating,
+    Note,
     PerUnit,
     PriceBook,
     Rating,
@@ -109,9 +110,9 @@ def loaded(path: Path, text: str) -> str:
             '"percent_off"\npercent = 5',
             '"percent_of"\npercent = 5',
             "steps.2",
-            'Did you mean "percent_off"? Known: convert',
+            'Did you mean "percent_off"? Known: amount_off',
         ),
-        ('kind = "tax"\n', "", "steps.4", "say the kind of step: convert, per_unit, percent_off, tax"),
+        ('kind = "tax"\n', "", "steps.4", "say the kind of step: amount_off, blocks, buy_x_get_y"),
         ('id = "vat"', 'id = "per_unit"', "", ""),
         ('rate = "19"', 'rate = "-19"', "steps.4.rate", "-19 is below 0"),
         ('kind = "per_unit"\n', 'kind = "per_unit"\nid = "vat"\n', "steps", "two steps have the id 'vat'"),
@@ -189,13 +190,15 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Doubled(Step):
+    """Charges the net once more."""
+
     kind: Literal["doubled"] = "doubled"
 
-    def price(self, at: Rating) -> None:
-        at.charge(at.net, Wording("again"))
+    def apply(self, at: Rating) -> None:
+        at.charge(at.net, Wording("doubled"))
 
-    def price_expr(self, at: BatchRating) -> None:
-        at.charge(at.net)
+    def apply_expr(self, at: BatchRating) -> None:
+        at.charge(at.rounded(at.sums.net), Note("doubled"))
 
 
 @pytest.mark.usefixtures("_own_registry")

@@ -179,7 +179,7 @@ REASONS: list[tuple[PriceBook, dict[str, Any], str]] = [
     (
         book(PER_UNIT, TO_EUR),
         {"quantity": None, "unit_price": Decimal(1), "currency": "CHF"},
-        'convert: no rate from "CHF" to EUR',
+        "per_unit: quantity is null",
     ),
     (
         book(PER_UNIT, {"kind": "percent_off", "percent": {"column": "percent"}}),
@@ -201,7 +201,7 @@ REASONS: list[tuple[PriceBook, dict[str, Any], str]] = [
         {"quantity": Decimal("0.00001"), "unit_price": Decimal("0.000001")},
         "per_unit: the amount needs more than 10 decimal places, and rounding is none",
     ),
-    (book(PER_UNIT), {"quantity": 10**38, "unit_price": Decimal(1)}, "per_unit: quantity has more than 38 digits"),
+    (book(PER_UNIT), {"quantity": 10**38, "unit_price": Decimal(1)}, "quantity has more than 38 digits"),
 ]
 
 
@@ -240,7 +240,9 @@ def test_frames_keep_their_columns_and_get_new_ones() -> None:
     result = priced.price(frame, inputs={"quantity": "qty", "unit_price": "list_price"})
     assert isinstance(result, pl.LazyFrame)
     collected = result.collect()
-    assert collected.columns == ["qty", "list_price", "note", "base", "discount", "net", "tax", "gross", "currency"]
+    made = ["base", "discount", "net", "tax", "gross", "currency", "rule_id", "taxes"]
+    assert collected.columns == ["qty", "list_price", "note", *made]
+    assert collected["rule_id"].to_list() == ["per_unit"]
     assert {name: collected.schema[name] for name in priced.output_schema()} == priced.output_schema()
     assert collected.schema["gross"] == pl.Decimal(38, 2)
     assert collected["currency"].to_list() == ["EUR"]
@@ -346,7 +348,10 @@ def test_a_rate_of_a_currency_without_minor_units_does_not_disturb_the_others() 
     frame = pl.DataFrame({"quantity": [1, 1], "unit_price": [5, 5], "currency": ["USD", "XAU"]})
     result = book(PER_UNIT, TO_EUR).price(frame, rates=rates, errors="column").collect()
     assert result["net"].to_list() == [Decimal("4.00"), None]
-    assert result["pricing_error"].to_list() == [None, 'convert: no rate from "XAU" to EUR']
+    assert result["pricing_error"].to_list() == [
+        None,
+        'currency: amounts in "XAU" cannot be rounded, it has no minor unit in ISO 4217',
+    ]
 
 
 def test_the_receipt_explains_itself() -> None:
@@ -362,7 +367,7 @@ def test_the_receipt_explains_itself() -> None:
         "book standard  EUR, half_up\n"
         "  10 x 2.2           22.00\n"
         "  7.5 % off 22.00    -1.65\n"
-        "  tax 19 % of 20.35   3.87  rounded from 3.8665\n"
+        "  19 % tax of 20.35   3.87  rounded from 3.8665\n"
         "  net                20.35\n"
         "  tax                 3.87\n"
         "  total              24.22"

@@ -81,7 +81,7 @@ class Scaled:
         if dtype in _INTEGER_BOUNDS:
             return cls(expr.cast(pl.Int128), 0, _INTEGER_BOUNDS[dtype])
         if dtype in (pl.Int128(), pl.UInt128()):
-            return cls(_within(expr.cast(pl.Int128, strict=False), MAX_UNITS), 0)
+            return cls(within(expr.cast(pl.Int128, strict=False), MAX_UNITS), 0)
         if dtype.is_float():
             raise InexactNumberError(f"the column is {dtype}, and a float cannot hold most decimal fractions exactly")
         if dtype == pl.Boolean():
@@ -100,7 +100,7 @@ class Scaled:
         units *= 10 ** max(0, exponent)
         if units > MAX_UNITS or -exponent > MAX_DIGITS:
             raise ConfigurationError(f"{value} has more than {MAX_DIGITS} digits")
-        return cls(_integer(-units if sign else units), max(0, -exponent), units)
+        return cls(integer(-units if sign else units), max(0, -exponent), units)
 
     def decimal(self, scale: int | None = None) -> pl.Expr:
         """The column as Decimal(38, scale); null where `scale` places leave no room for a row's digits."""
@@ -108,8 +108,8 @@ class Scaled:
         if by < 0:
             raise ConfigurationError(f"{self.scale} places cannot be shown in {scale} without rounding: round first")
         fits = self.bound * 10**by <= MAX_UNITS
-        units = self.units if fits else _within(self.units, MAX_UNITS // 10**by)
-        return (units * _integer(10**by) if by else units).reinterpret(dtype=pl.Decimal(MAX_DIGITS, self.scale + by))
+        units = self.units if fits else within(self.units, MAX_UNITS // 10**by)
+        return (units * integer(10**by) if by else units).reinterpret(dtype=pl.Decimal(MAX_DIGITS, self.scale + by))
 
     def behind(self, places: int) -> Scaled:
         """Move the point to the left: a percentage is a fraction with its point two places to the left."""
@@ -117,10 +117,10 @@ class Scaled:
 
     def between(self, low: int, high: int | None = None) -> pl.Expr:
         """Boolean: low <= value <= high; null where there is no value."""
-        lowest = _integer(max(low * 10**self.scale, -MAX_UNITS))
+        lowest = integer(max(low * 10**self.scale, -MAX_UNITS))
         if high is None:
             return self.units >= lowest
-        return self.units.is_between(lowest, _integer(min(high * 10**self.scale, MAX_UNITS)))
+        return self.units.is_between(lowest, integer(min(high * 10**self.scale, MAX_UNITS)))
 
     def __add__(self, other: Scaled) -> Scaled:
         return self._aligned(other, self.units + other.units)
@@ -157,7 +157,7 @@ class Grid:
 
     def times(self, factor: int) -> pl.Expr:
         """The step, in units of 10**-scale / factor."""
-        return _integer(self.step * factor) if isinstance(self.step, int) else self.step * _integer(factor)
+        return integer(self.step * factor) if isinstance(self.step, int) else self.step * integer(factor)
 
     @property
     def step_bound(self) -> int:
@@ -198,7 +198,7 @@ def rounded_product(
     bound, divisor = a.bound * b.bound * 10 ** max(0, -behind), 10 ** max(0, behind)
     if bound <= MAX_UNITS and divisor * grid.step_bound <= MAX_UNITS:
         product = a.units * b.units
-        raised = product * _integer(10**-behind) if behind < 0 else product
+        raised = product * integer(10**-behind) if behind < 0 else product
         cut = _Cut.by(raised, grid.times(divisor), keep=keep)
         return _snapped(cut, grid, rounding, bound // divisor + grid.step_bound, max_digits)
     floor, sticky = _wide_product(a, b, behind - 1, keep)
@@ -219,10 +219,10 @@ def rounded_quotient(
     ahead = grid.scale + 1 + b.scale - a.scale
     if ahead > MAX_DIGITS:
         raise ConfigurationError(f"a divisor of {b.scale} decimal places has too many: use fewer")
-    dividend = keep(pl.when(b.units < 0).then(_integer(0) - a.units).otherwise(a.units))
+    dividend = keep(pl.when(b.units < 0).then(integer(0) - a.units).otherwise(a.units))
     divisor = keep(pl.when(b.units != 0).then(b.units.abs()))
     if a.bound * 10 ** max(0, ahead) <= MAX_UNITS:
-        first = _Cut.by(dividend * _integer(10 ** max(0, ahead)), divisor, keep=keep)
+        first = _Cut.by(dividend * integer(10 ** max(0, ahead)), divisor, keep=keep)
         floor, sticky = first.floor, first.rest != 0
     else:
         floor, sticky = _wide_quotient(dividend, divisor, max(0, ahead), keep)
@@ -232,7 +232,7 @@ def rounded_quotient(
 
 def rounded(a: Scaled, grid: Grid, rounding: Rounding, max_digits: int = 36, *, keep: Keep = repeat) -> Rounded:
     """Round once; arguments as those of `rounded_product`."""
-    return rounded_product(a, Scaled(_integer(1), 0, 1), grid, rounding, max_digits, keep=keep)
+    return rounded_product(a, Scaled(integer(1), 0, 1), grid, rounding, max_digits, keep=keep)
 
 
 def round_expr(expr: pl.Expr, scale_in: int, digits: int, rounding: Rounding) -> pl.Expr:
@@ -252,15 +252,15 @@ def round_expr(expr: pl.Expr, scale_in: int, digits: int, rounding: Rounding) ->
         return column.decimal(digits)
     if scale_in - digits > MAX_DIGITS:
         # Only whether there is something, and of which sign, still matters.
-        cut = _Cut.by(column.units.sign(), _integer(10))
+        cut = _Cut.by(column.units.sign(), integer(10))
     else:
-        cut = _Cut.by(column.units, _integer(10 ** (scale_in - digits)))
+        cut = _Cut.by(column.units, integer(10 ** (scale_in - digits)))
     units = cut.rounded(rounding)
     if digits >= 0:
         return Scaled(units, digits).decimal(digits)
     if -digits >= MAX_DIGITS:
         return Scaled(pl.when(units == 0).then(units), 0).decimal()
-    return Scaled(_within(units, MAX_UNITS // 10**-digits) * _integer(10**-digits), 0).decimal()
+    return Scaled(within(units, MAX_UNITS // 10**-digits) * integer(10**-digits), 0).decimal()
 
 
 def product_expr(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataType) -> pl.Expr:
@@ -275,14 +275,14 @@ def product_expr(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataT
         raise ConfigurationError(f"{a_dtype} times {b_dtype} needs {scale} places, and a column has 38: round first")
     product = left.units * right.units
     if left.bound * right.bound > MAX_UNITS:
-        product = pl.when(_estimate(left.units) * _estimate(right.units) < _SURELY).then(product)
+        product = pl.when(surely(left.units, right.units)).then(product)
     return product.reinterpret(dtype=pl.Decimal(MAX_DIGITS, scale))
 
 
 def product_fits(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataType) -> pl.Expr:
     """Boolean: the whole product surely fits, so `product_expr` has it; null where a factor is."""
     left, right = Scaled.column(a, a_dtype), Scaled.column(b, b_dtype)
-    return _estimate(left.units) * _estimate(right.units) < _SURELY
+    return surely(left.units, right.units)
 
 
 def quotient_expr(
@@ -333,7 +333,7 @@ class _Cut:
 
     @property
     def odd(self) -> pl.Expr:
-        return self.floor % _integer(2) != 0
+        return self.floor % integer(2) != 0
 
     def rounded(self, rounding: Rounding) -> pl.Expr:
         return self.floor + _bump_rule(rounding)(self).cast(pl.Int128)
@@ -368,7 +368,7 @@ def _snapped(cut: _Cut, grid: Grid, rounding: Rounding, bound: int, max_digits: 
     limit = 10**max_digits - 1
     complete = bound <= limit
     if not complete:
-        units = _within(units, limit)
+        units = within(units, limit)
     amount = Scaled(units, grid.scale, min(bound, limit))
     return Rounded(amount, ~cut.inexact, complete)
 
@@ -378,10 +378,10 @@ def _wide_product(a: Scaled, b: Scaled, behind: int, keep: Keep) -> tuple[pl.Exp
     size = _estimate(a.units) * _estimate(b.units) * 10.0**-behind
     x = keep(pl.when(size < _SURELY).then(a.units))
     if behind <= 0:
-        return x * b.units * _integer(10**-behind), pl.lit(value=False)
+        return x * b.units * integer(10**-behind), pl.lit(value=False)
     first = min(behind, MAX_DIGITS)
     near = keep((_at_scale(x, first) * _at_scale(b.units, first)).reinterpret(dtype=pl.Int128))
-    rest = keep(x * b.units - near * _integer(10**first))
+    rest = keep(x * b.units - near * integer(10**first))
     return _shifted(near - (rest < 0).cast(pl.Int128), rest != 0, behind - first, keep)
 
 
@@ -390,7 +390,7 @@ def _wide_quotient(dividend: pl.Expr, divisor: pl.Expr, ahead: int, keep: Keep) 
     size = _estimate(dividend) * 10.0**ahead / _estimate(divisor)
     x = keep(pl.when(size < _SURELY).then(dividend))
     near = keep((_at_scale(x, ahead) / _at_scale(divisor, ahead)).reinterpret(dtype=pl.Int128))
-    rest = keep(x * _integer(10**ahead) - near * divisor)
+    rest = keep(x * integer(10**ahead) - near * divisor)
     return near - (rest < 0).cast(pl.Int128), rest != 0
 
 
@@ -398,7 +398,7 @@ def _shifted(floor: pl.Expr, sticky: pl.Expr, by: int, keep: Keep) -> tuple[pl.E
     if by <= 0:
         return floor, sticky
     # No Int128 reaches 10**38, so a shift by more changes neither the floor (0 or -1) nor what is left.
-    cut = _Cut.by(floor, _integer(10 ** min(by, MAX_DIGITS)), keep=keep)
+    cut = _Cut.by(floor, integer(10 ** min(by, MAX_DIGITS)), keep=keep)
     return cut.floor, (cut.rest != 0) | sticky
 
 
@@ -407,16 +407,22 @@ def _estimate(units: pl.Expr) -> pl.Expr:
     return units.abs().cast(pl.Float64)
 
 
+def surely(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    """Boolean: the product of these integers surely fits 38 digits."""
+    return _estimate(a) * _estimate(b) < _SURELY
+
+
 def _at_scale(units: pl.Expr, scale: int) -> pl.Expr:
     return units.reinterpret(dtype=pl.Decimal(MAX_DIGITS, scale))
 
 
-def _within(units: pl.Expr, limit: int) -> pl.Expr:
+def within(units: pl.Expr, limit: int) -> pl.Expr:
     """Null unless |units| <= limit."""
-    return pl.when(units.is_between(_integer(-limit), _integer(limit))).then(units)
+    return pl.when(units.is_between(integer(-limit), integer(limit))).then(units)
 
 
-def _integer(value: int) -> pl.Expr:
+def integer(value: int) -> pl.Expr:
+    """A literal Int128."""
     return pl.lit(value, dtype=pl.Int128)
 
 

@@ -2,39 +2,115 @@
 
 from __future__ import annotations
 
-from assay.money import round_money
-from assay.pricing.batch import BatchRating
+from assay.money import allocate, round_money
+from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
 from assay.pricing.book import PriceBook
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.rates import NO_RATE, Rates, RatesTable
-from assay.pricing.rating import Rating, Wording
-from assay.pricing.receipt import Line, Receipt
+from assay.pricing.rating import DocumentRating, Rating, Wording
+from assay.pricing.receipt import DocumentReceipt, Line, Receipt, TaxLine
 from assay.pricing.registry import register, strategy, strategy_kinds
 from assay.pricing.step import Step
-from assay.pricing.strategies import Convert, PercentOff, PerUnit, Tax
+from assay.pricing.strategies import (
+    AmountOff,
+    Blocks,
+    BlockTier,
+    BuyXGetY,
+    Capacity,
+    CapacityTier,
+    Charge,
+    Convert,
+    CostPlus,
+    Coupon,
+    Credit,
+    Discount,
+    DocumentDiscount,
+    FixedPrice,
+    Flat,
+    FreeUnits,
+    Graduated,
+    GraduatedPercentage,
+    Maximum,
+    Minimum,
+    Package,
+    PercentageFee,
+    PercentOff,
+    PerUnit,
+    Prorate,
+    RateTier,
+    RoundTotal,
+    Stack,
+    Tax,
+    TaxRate,
+    TimeOfUse,
+    TimeRate,
+    Volume,
+)
+from assay.pricing.tiers import Tier
+from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import Column
 
 __all__ = [
     "NO_RATE",
+    "Amount",
+    "AmountOff",
     "BatchRating",
+    "BlockTier",
+    "Blocks",
+    "BuyXGetY",
+    "Capacity",
+    "CapacityTier",
+    "Charge",
     "Column",
     "Convert",
+    "CostPlus",
+    "Coupon",
+    "Credit",
+    "Discount",
     "DiscountPricing",
+    "DocumentDiscount",
+    "DocumentRating",
+    "DocumentReceipt",
+    "FixedPrice",
+    "Flat",
+    "FreeUnits",
+    "Graduated",
+    "GraduatedPercentage",
     "Item",
     "Line",
+    "Maximum",
+    "Minimum",
+    "Note",
     "Order",
+    "Package",
+    "Part",
+    "PartColumns",
     "PerUnit",
     "PercentOff",
+    "PercentageFee",
     "PriceBook",
     "Pricing",
+    "Prorate",
+    "RateTier",
     "Rates",
     "RatesTable",
     "Rating",
     "Receipt",
     "RegularPricing",
+    "RoundTotal",
+    "Stack",
     "Step",
     "Tax",
+    "TaxLine",
+    "TaxNote",
+    "TaxRate",
+    "Tier",
+    "TimeOfUse",
+    "TimeRate",
+    "UsageModel",
+    "Volume",
     "Wording",
+    "allocate",
     "register",
     "round_money",
     "strategy",

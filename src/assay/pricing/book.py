@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,31 +24,23 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.errors import ConfigurationError, PricingError, UnknownNameError, nearest
-from assay.money import EXACT, MAX_DIGITS, minor_units
-from assay.pricing.batch import ERROR, BatchRating, check_columns, currency_mismatch
+from assay.errors import ConfigurationError, nearest
+from assay.money import EXACT, MAX_DIGITS, MAX_MINOR_UNITS, minor_units
+from assay.pricing.documents import as_lazy, by_document
 from assay.pricing.loading import read_book, worded
-from assay.pricing.rates import RATE_PLACES, Rates
-from assay.pricing.rating import Rating
-from assay.pricing.receipt import Receipt
-from assay.pricing.registry import strategy, strategy_kinds
+from assay.pricing.moments import zone_info
+from assay.pricing.rates import RATE_PLACES, Rates, as_table
+from assay.pricing.receipt import DocumentReceipt, Receipt
+from assay.pricing.registry import parsed_step, strategy, strategy_kinds
 from assay.pricing.step import Step
-from assay.pricing.terms import BookRounding, Terms
+from assay.pricing.strategies.tax import InclusiveTaxes
+from assay.pricing.terms import BookRounding, Negative, Terms
+from assay.pricing.totals import totals_of, totals_schema
+from assay.pricing.twin import ERROR, Runner, Twin, check_columns, receipt_type, taxes_type
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
-
-
-def _step(value: object) -> object:
-    if isinstance(value, Step) or not isinstance(value, Mapping):
-        return value
-    kind = value.get("kind")
-    if not isinstance(kind, str):
-        raise PydanticCustomError("step_kind", "say the kind of step: {kinds}", {"kinds": ", ".join(strategy_kinds())})
-    try:
-        found = strategy(kind)
-    except UnknownNameError as error:
-        raise PydanticCustomError("step_kind", "{reason}", {"reason": error.message}) from error
-    return found.model_validate(dict(value))
+DUE = ("retained", "prepaid", "rounding", "payable")
+_COMMON = frozenset({"currency", "document_id", "line_id", "line_kind", "quantity"})
 
 
 class PriceBook(BaseModel):
@@ -62,6 +54,9 @@ class PriceBook(BaseModel):
         rounding: By name, such as "half_up".
         steps: Strategies, or tables with a `kind`.
         name: Shown on receipts.
+        zone: IANA name of the time zone whose days and hours count, where inputs have a zone.
+        negative: Whether a negative quantity mirrors (a credit: the price of the quantity with the sign turned) or is
+            rejected.
 
     Raises:
         pydantic.ValidationError: The book is wrong (`load` raises ConfigurationError, with file and key).
@@ -72,7 +67,9 @@ class PriceBook(BaseModel):
     name: str | None = Field(default=None, min_length=1)
     currency: str
     rounding: BookRounding
-    steps: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(_step)], ...], Field(min_length=1)]
+    zone: str | None = None
+    negative: Negative = "mirror"
+    steps: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -99,8 +96,17 @@ class PriceBook(BaseModel):
         return hashlib.sha256(compact.encode()).hexdigest()
 
     def required_inputs(self) -> frozenset[str]:
-        """Names of the inputs that every row must bring; `currency` may come besides."""
-        return frozenset().union(*(step.inputs() for step in self.steps))
+        """Names of the inputs that every row must bring to `price`.
+
+        `quote` can do without document_id: the item is a document of its own then.
+        """
+        needed = frozenset().union(*(step.inputs() for step in self.steps))
+        return needed | {"document_id"} if any(step.needs_document() for step in self.steps) else needed
+
+    def optional_inputs(self) -> frozenset[str]:
+        """Names of the inputs that are used where they are given."""
+        own = frozenset().union(*(step.optional_inputs for step in self.steps))
+        return (own | _COMMON) - self.required_inputs()
 
     def rate_tables(self) -> frozenset[str]:
         """Names of the rates tables that must be given when pricing."""
@@ -111,14 +117,31 @@ class PriceBook(BaseModel):
         converted = [getattr(step, "to", self.currency) for step in self.steps if step.converts]
         return converted[-1] if converted else self.currency
 
-    def output_schema(self, errors: Literal["raise", "column"] = "raise") -> dict[str, pl.DataType]:
+    def concerns_documents(self) -> bool:
+        """Whether a step looks at all lines of a document."""
+        return any(step.whole_document() for step in self.steps)
+
+    def output_schema(
+        self, errors: Literal["raise", "column"] = "raise", *, receipts: bool = False
+    ) -> dict[str, pl.DataType]:
         """The columns that `price` adds, in order, and their types."""
         terms = self._terms({})
-        amount = pl.Decimal(MAX_DIGITS, terms.places(self.result_currency()))
+        places = terms.places(self.result_currency())
+        amount, exact = pl.Decimal(MAX_DIGITS, places), pl.Decimal(MAX_DIGITS, RATE_PLACES)
         columns: dict[str, pl.DataType] = dict.fromkeys(AMOUNTS, amount)
-        columns["currency"] = pl.String()
+        if any(step.changes_due() for step in self.steps):
+            columns |= dict.fromkeys(DUE, amount)
+        columns |= {"currency": pl.String(), "rule_id": pl.String()}
+        if any(step.taxes for step in self.steps):
+            columns["taxes"] = taxes_type(amount)
         if terms.converts:
-            columns["fx_rate"] = pl.Decimal(MAX_DIGITS, RATE_PLACES)
+            columns["fx_rate"] = exact
+        if any(step.dated() for step in self.steps):
+            columns["fx_date"] = pl.Date()
+        if receipts:
+            own = terms.unrounded or not terms.converts
+            shown = amount if own else pl.Decimal(MAX_DIGITS, max(places, MAX_MINOR_UNITS))
+            columns["receipt"] = receipt_type(shown)
         if errors == "column":
             columns[ERROR] = pl.String()
         return columns
@@ -135,22 +158,27 @@ class PriceBook(BaseModel):
             PricingError: The item cannot be priced; names the step and the reason, as `price` does for a row.
             ConfigurationError: An input or a rates table is missing, or an input is a float (also a TypeError).
         """
-        missing = sorted(self.required_inputs() - inputs.keys())
-        if missing:
-            given = ", ".join(inputs) or "none"
-            near = [f'"{found}" is near {name}' for name in missing if (found := nearest(name, inputs))]
-            hint = f" ({'; '.join(near)})" if near else ""
-            raise ConfigurationError(f"the book needs the inputs {', '.join(missing)}; given: {given}{hint}")
-        terms = self._terms(rates)
+        return self.quote_document([inputs], rates=rates).receipts[0]
+
+    def quote_document(
+        self, lines: Iterable[Mapping[str, object]], *, rates: Mapping[str, Rates] | None = None
+    ) -> DocumentReceipt:
+        """Price the lines of one document by the reference.
+
+        Args:
+            lines: The inputs of each line, as in `quote`; `document_id` is not looked at.
+            rates: The tables that `rate_tables` names.
+
+        Raises:
+            PricingError, ConfigurationError: As in `quote`; also that there are no lines.
+        """
+        given = list(lines)
+        if not given:
+            raise ConfigurationError("a document without lines cannot be priced")
+        for line in given:
+            self._check_given(line)
         with localcontext(EXACT):
-            rating = Rating(terms, inputs, self._currency_of(inputs, terms))
-            for step in self.steps:
-                rating.begin(step)
-                step.open(rating)
-            for step in self.steps:
-                rating.begin(step)
-                step.price(rating)
-            return rating.receipt(self.name)
+            return self._runner(rates).document(given).receipt()
 
     def price(
         self,
@@ -158,37 +186,80 @@ class PriceBook(BaseModel):
         *,
         inputs: Mapping[str, str] | None = None,
         rates: Mapping[str, Rates] | None = None,
+        receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
     ) -> pl.LazyFrame:
         """Price every row by the compiled twin: one row out for one in, in order.
 
         Adds base, discount, net, tax and gross (Decimal(38, digits of the result currency), ten where a rounding is
-        "none"), currency (String) and, where the book converts, fx_rate (Decimal(38, 18)). Amounts have at most 32
-        digits before the point (26 where a rounding is "none").
+        "none"), currency and rule_id (String) and, where steps of the book make them: taxes (a list of structs),
+        retained, prepaid, rounding and payable, fx_rate (Decimal(38, 18)) and fx_date. Amounts have at most 32 digits
+        before the point (26 where a rounding is "none"). Rows of which the twin is not certain are priced by the
+        reference.
 
         Args:
             frame: Decimal or integer columns for the inputs; a String or Enum column `currency`, if rows differ.
             inputs: The book's input names to the frame's columns, where they differ.
             rates: The tables that `rate_tables` names.
+            receipts: Add the column `receipt`, a list of structs: a `Line` each. Quantities and rates of more than 18
+                decimal places, or more than 20 digits before the point, are null there.
             errors: What becomes of rows that cannot be priced (null input, no rate, too many digits): "raise" raises
                 PricingError on collect, naming a row, the step and the reason; "column" gives the reason in a column
-                `pricing_error` (null: priced), with the amounts null.
+                `pricing_error` (null: priced), with the amounts null. Where steps concern documents, none of the lines
+                is priced of a document with a line that cannot be.
 
         Raises:
             ConfigurationError: A column is missing, a float (also a TypeError), or in the way of an output.
         """
         lazy = frame.lazy()
         names = dict(inputs or {})
-        outputs = self.output_schema(errors)
-        check_columns(self.required_inputs(), names, frozenset(outputs), lazy.collect_schema())
-        batch = BatchRating(self._terms(rates), lazy, names, number_rows=errors == "raise")
-        for step in self.steps:
-            batch.begin(step)
-            step.open_expr(batch)
-        for step in self.steps:
-            batch.begin(step)
-            step.price_expr(batch)
-        return batch.close(outputs, raising=errors == "raise")
+        outputs = self.output_schema(errors, receipts=receipts)
+        schema = lazy.collect_schema()
+        check_columns(
+            self.required_inputs(), self.required_inputs() | self.optional_inputs(), names, frozenset(outputs), schema
+        )
+        wanted = [*schema.names(), *(name for name in outputs if name not in schema)]
+        twin = Twin(self._runner(rates), names, outputs, raising=errors == "raise")
+        document = names.get("document_id", "document_id")
+        if not self.concerns_documents() or document not in schema:
+            return twin.lazily(lazy).select(wanted)
+        twin.check(schema)
+        made = pl.Schema({name: outputs[name] if name in outputs else schema[name] for name in wanted})
+        return as_lazy(lambda: (part.select(wanted) for part in by_document(lazy, document, twin.eagerly)), made)
+
+    def totals(
+        self,
+        frame: pl.LazyFrame | pl.DataFrame,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        rates: Mapping[str, Rates] | None = None,
+    ) -> pl.LazyFrame:
+        """Price every row and add up the documents: a row each, in the order of their first lines.
+
+        Columns: document_id, currency, sum_of_lines (BT-106), allowances (107), charges (108), tax_exclusive (109),
+        tax (110), tax_inclusive (112), retained, prepaid (113), rounding (114), payable (115): Decimal as in `price`;
+        and taxes, a list of structs, one a code, category, rate. Where documents are many and their lines do not
+        stand together, the order of rows is any.
+
+        Arguments and errors are those of `price`; rows must say their document.
+        """
+        lazy = frame.lazy()
+        names = dict(inputs or {})
+        schema = lazy.collect_schema()
+        outputs = self.output_schema()
+        amount = outputs["net"]
+        all_outputs = outputs | dict.fromkeys((*DUE, "allowance", "surcharge"), amount) | {"taxes": self._taxes_type()}
+        needed = self.required_inputs() | {"document_id"}
+        check_columns(needed, needed | self.optional_inputs(), names, frozenset(outputs), schema)
+        document, kind = names.get("document_id", "document_id"), names.get("line_kind", "line_kind")
+        twin = Twin(self._runner(rates), names, all_outputs, raising=True)
+        twin.check(schema)
+        made = totals_schema(schema[document], amount, self._taxes_type())
+
+        def added_up(part: pl.DataFrame, before: int) -> pl.DataFrame:
+            return totals_of(twin.eagerly(part, before), document, kind if kind in schema else None, made)
+
+        return as_lazy(lambda: by_document(lazy, document, added_up, one_row_each=False), made)
 
     def __str__(self) -> str:
         return repr(self)
@@ -216,6 +287,14 @@ class PriceBook(BaseModel):
         except ConfigurationError as error:
             raise PydanticCustomError("currency", "{reason}", {"reason": error.message}) from error
         return currency
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        try:
+            return zone if zone is None else zone_info(zone).key
+        except ConfigurationError as error:
+            raise PydanticCustomError("zone", "{reason}", {"reason": error.message}) from error
 
     @field_validator("steps")
     @classmethod
@@ -253,24 +332,71 @@ class PriceBook(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _steps_that_fit(self) -> Self:
+        terms = self._terms({})
+        for step in self.steps:
+            problem = step.problem(terms)
+            if problem is not None:
+                raise PydanticCustomError("step", 'step "{id}": {problem}', {"id": step.id, "problem": problem})
+        joined = self._joined()
+        if sum(isinstance(step, InclusiveTaxes) for step in joined) > 1:
+            raise PydanticCustomError("inclusive", "taxes that are included in prices must stand together")
+        due = [index for index, step in enumerate(self.steps) if step.settles]
+        later = [step.id for step in self.steps[due[0] :] if not step.settles] if due else []
+        if later:
+            raise PydanticCustomError(
+                "after_due",
+                'step "{id}" changes the total after "{due}" has said what is payable: list it before',
+                {"id": later[0], "due": self.steps[due[0]].id},
+            )
+        return self
+
+    def _joined(self) -> tuple[Step, ...]:
+        """The steps as they run: those that cannot be told apart as one."""
+        joined: list[Step] = []
+        for step in self.steps:
+            both = joined[-1].join(step) if joined else None
+            if both is None:
+                joined.append(step)
+            else:
+                joined[-1] = both
+        return tuple(joined)
+
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
 
+    def _taxes_type(self) -> pl.DataType:
+        return taxes_type(pl.Decimal(MAX_DIGITS, self._terms({}).places(self.result_currency())))
+
     def _terms(self, rates: Mapping[str, Rates] | None) -> Terms:
+        models = [step.id for step in self.steps if step.prices]
         return Terms(
             currency=self.currency,
             rounding=self.rounding,
             unrounded=any((step.rounding or self.rounding) == "none" for step in self.steps),
             converts=any(step.converts for step in self.steps),
-            tables=rates or {},
+            tables={name: as_table(table) for name, table in (rates or {}).items()},
+            zone=self.zone,
+            negative=self.negative,
+            name=self.name,
+            fingerprint=self.fingerprint,
+            rule_id=models[-1] if models else None,
+            result=self.result_currency(),
         )
 
-    def _currency_of(self, inputs: Mapping[str, object], terms: Terms) -> str:
-        currency = inputs.get("currency", self.currency)
-        if currency is None:
-            raise PricingError("currency is null")
-        if not isinstance(currency, str):
-            raise ConfigurationError(f"the currency is a {type(currency).__name__}, not a string such as EUR")
-        if not terms.converts and currency != self.currency:
-            raise PricingError(currency_mismatch(self.currency).format(currency))
-        return currency
+    def _check_given(self, inputs: Mapping[str, object]) -> None:
+        missing = sorted(self.required_inputs() - inputs.keys() - {"document_id"})
+        if missing:
+            given = ", ".join(inputs) or "none"
+            near = [f'"{found}" is near {name}' for name in missing if (found := nearest(name, inputs))]
+            hint = f" ({'; '.join(near)})" if near else ""
+            raise ConfigurationError(f"the book needs the inputs {', '.join(missing)}; given: {given}{hint}")
+
+    def _runner(self, rates: Mapping[str, Rates] | None) -> Runner:
+        return Runner(
+            self._joined(),
+            self._terms(rates),
+            self.required_inputs() | self.optional_inputs(),
+            documents=self.concerns_documents(),
+        )

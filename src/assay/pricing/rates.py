@@ -1,7 +1,9 @@
-"""Exchange rates as pricing needs them: a small protocol, and a table of them."""
+"""Exchange rates as pricing needs them: a small protocol, and tables of them, dated or not."""
 
 from __future__ import annotations
 
+import datetime as dt
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -23,11 +25,10 @@ class Rates(Protocol):
     """Rates against one currency; which way they are quoted is the conversion's to say."""
 
     def frame(self) -> pl.DataFrame:
-        """All of them: columns currency (String, each once) and rate (Decimal)."""
-        ...
+        """All of them: columns currency (String) and rate (Decimal), each currency once.
 
-    def rate(self, currency: str) -> Decimal | None:
-        """The rate of one currency; None where there is none."""
+        If they are dated also valid_from (Date), each currency and day once.
+        """
         ...
 
 
@@ -35,33 +36,95 @@ class RatesTable:
     """Rates from a mapping or a frame.
 
     Args:
-        rates: `{"USD": "1.0557", ...}` (strings or Decimals), or a frame with the columns currency and rate.
+        rates: `{"USD": "1.0557", ...}` (strings or Decimals), or a frame with the columns currency and rate and, if
+            they are dated, valid_from (Date): the day from which the rate holds until the next.
 
     Raises:
-        ConfigurationError: A currency stands there twice, a rate is a float, not above 0, or has too many digits.
+        ConfigurationError: A currency (and day) stands there twice, a rate is a float, not above 0, or has too many
+            digits.
     """
 
     def __init__(self, rates: Mapping[str, str | int | Decimal] | pl.DataFrame) -> None:
-        pairs = _pairs(rates) if isinstance(rates, pl.DataFrame) else rates.items()
+        self.dated = isinstance(rates, pl.DataFrame) and "valid_from" in rates.columns
         self._rates: dict[str, Decimal] = {}
+        self._days: dict[str, list[dt.date]] = {}
+        self._by_day: dict[str, list[Decimal]] = {}
+        if isinstance(rates, pl.DataFrame) and self.dated:
+            self._fill(rates)
+            return
+        pairs = _pairs(rates) if isinstance(rates, pl.DataFrame) else rates.items()
         for currency, rate in pairs:
             if currency in self._rates:
                 raise ConfigurationError(f"two rates for {currency}: keep one of them (one day, one type)")
             self._rates[currency] = checked_rate(currency, rate)
 
+    def _fill(self, frame: pl.DataFrame) -> None:
+        if frame.schema["valid_from"] != pl.Date():
+            raise ConfigurationError(f"valid_from is {frame.schema['valid_from']}, not a Date")
+        if frame["valid_from"].null_count():
+            raise ConfigurationError("a valid_from is null: leave such rows out")
+        for (currency, rate), day in zip(_pairs(frame.sort("valid_from")), frame["valid_from"].sort(), strict=True):
+            days = self._days.setdefault(currency, [])
+            if days and days[-1] == day:
+                raise ConfigurationError(f"two rates for {currency} from {day}: keep one of them")
+            days.append(day)
+            self._by_day.setdefault(currency, []).append(checked_rate(currency, rate))
+
     def frame(self) -> pl.DataFrame:
-        """All rates, in the order given: currency (String), rate (Decimal(38, 18))."""
-        return pl.DataFrame(
-            {"currency": list(self._rates), "rate": list(self._rates.values())},
-            schema={"currency": pl.String, "rate": pl.Decimal(38, RATE_PLACES)},
-        )
+        """All rates, in the order given: currency (String), rate (Decimal(38, 18)), and valid_from where dated."""
+        number = pl.Decimal(38, RATE_PLACES)
+        if not self.dated:
+            return pl.DataFrame(
+                {"currency": list(self._rates), "rate": list(self._rates.values())},
+                schema={"currency": pl.String, "rate": number},
+            )
+        rows = [
+            (currency, day, rate)
+            for currency, days in self._days.items()
+            for day, rate in zip(days, self._by_day[currency], strict=True)
+        ]
+        schema = pl.Schema({"currency": pl.String(), "valid_from": pl.Date(), "rate": number})
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def rate(self, currency: str) -> Decimal | None:
         """The rate of one currency; None where there is none."""
         return self._rates.get(currency)
 
+    def of(self, currency: str) -> list[Decimal]:
+        """All rates of one currency, of a dated table."""
+        return self._by_day.get(currency, [])
+
+    def currencies(self) -> list[str]:
+        """All that have a rate."""
+        return list(self._days if self.dated else self._rates)
+
+    def on(self, currency: str, day: dt.date, missing: str) -> tuple[Decimal, dt.date] | None:
+        """The rate of a day, and the day it is of.
+
+        Args:
+            currency: Whose.
+            day: Which.
+            missing: Where there is none from that very day: "previous" takes the last before, "next" the first after,
+                "error" none.
+        """
+        days = self._days.get(currency, [])
+        index = bisect_left(days, day) if missing == "next" else bisect_right(days, day) - 1
+        if not 0 <= index < len(days) or (missing == "error" and days[index] != day):
+            return None
+        return self._by_day[currency][index], days[index]
+
     def __repr__(self) -> str:
-        return f"RatesTable({len(self._rates)} rates)"
+        count = sum(map(len, self._days.values())) if self.dated else len(self._rates)
+        return f"RatesTable({count} rates)"
+
+
+def as_table(rates: Rates | Mapping[str, str | int | Decimal] | pl.DataFrame) -> RatesTable:
+    """Any kind of rates as a table."""
+    if isinstance(rates, RatesTable):
+        return rates
+    if isinstance(rates, pl.DataFrame | Mapping):
+        return RatesTable(rates)
+    return RatesTable(rates.frame())
 
 
 def checked_rate(currency: str, rate: object) -> Decimal:

@@ -1,23 +1,28 @@
-"""The reference: one item is priced, step by step, in exact decimals."""
+"""The reference: items are priced, step by step, in exact decimals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from assay.errors import ConfigurationError, PricingError
-from assay.money import exact_decimal, minor_units, round_to
-from assay.pricing.receipt import Line, Receipt
-from assay.pricing.terms import TOO_FINE, TOO_LARGE, UNROUNDED_PLACES, Terms
+from assay.money import exact_decimal, has_minor_units, minor_units, round_to, split
+from assay.pricing.moments import local_day
+from assay.pricing.receipt import RESIDUE_PLACES, DocumentReceipt, Line, Receipt, TaxLine
+from assay.pricing.terms import TOO_FINE, TOO_LARGE, UNROUNDED_PLACES, LineKind, Terms
 from assay.pricing.values import Column
 
 if TYPE_CHECKING:
     from assay.pricing.step import Step
 
-_RESIDUE_PLACES = 20
+Exact = Decimal | Fraction
+
+TURNED = {"line": 1, "charge": 1, "allowance": -1, "credit": -1}
+"""The sign of a row by its line_kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +30,20 @@ class Wording:
     """What a step has to say about its amount.
 
     Attributes:
-        what: In words.
-        quantity: Units charged for.
+        what: In words, the same for each item; begins with % where the rate is a percentage.
+        quantity: What the rate is applied to: units, or an amount.
         rate: Price, percentage or exchange rate that was applied.
+        tier: Number of the tier, from 1.
+        rule: The rule inside the step, if that has several: its id and its kind.
+        counts: Whether the line adds to the total.
     """
 
     what: str
     quantity: Decimal | None = None
     rate: Decimal | None = None
+    tier: int | None = None
+    rule: tuple[str, str] | None = None
+    counts: bool = True
 
 
 class Rating:
@@ -40,23 +51,55 @@ class Rating:
 
     Its methods have the names of `BatchRating`, which does the same for columns. Amounts that steps hand over are
     exact; they are rounded here, once, to the digits of the currency that the item is in at that point.
+
+    Attributes:
+        terms: What all steps share.
+        currency: Of the amounts, at this point.
+        base: Sum of the charges.
+        discount: Sum of the discounts.
+        net: base - discount.
+        tax: Sum of the taxes, without those retained.
+        retained: Sum of the retained taxes.
+        prepaid: Paid by credits.
+        rounding: Added by rounding what is to pay.
+        allowance: The part of the discount that concerns the whole document.
+        surcharge: The part of the base that concerns the whole document.
+        taxes: Each tax.
+        kind: What the row is.
+        turned: -1 where the row's kind turns the sign (an allowance, a credit), else 1.
+        sign: -1 where amounts are negative: `turned`, and once more for a negative quantity.
     """
 
-    def __init__(self, terms: Terms, inputs: Mapping[str, object], currency: str) -> None:
+    def __init__(self, terms: Terms, inputs: Mapping[str, object]) -> None:
         self.terms = terms
-        self.currency = currency
-        self.base = self.discount = self.net = self.tax = Decimal(0)
-        self.fx_rate: Decimal | None = None
         self._inputs = inputs
+        self.currency = self._own_currency()
+        zero = Decimal(0)
+        self.base = self.discount = self.net = self.tax = self.retained = zero
+        self.prepaid = self.rounding = self.allowance = self.surcharge = zero
+        self.taxes: list[TaxLine] = []
+        self.fx_rate: Decimal | None = None
+        self.fx_date: dt.date | None = None
         self._lines: list[Line] = []
         self._step: Step
         self._limit = Decimal(10) ** terms.whole_digits
+        self._units: tuple[Decimal, Decimal] | None = None
+        self.kind = self._line_kind()
+        self.turned = TURNED[self.kind]
+        quantity = self.optional("quantity", None)
+        if quantity is not None and quantity < 0 and terms.negative == "reject":
+            raise PricingError(f"quantity: {quantity} is negative, and the book rejects that")
+        self.sign = self.turned * (-1 if quantity is not None and quantity < 0 else 1)
 
     def begin(self, step: Step) -> None:
         """Name the step under way: its rounding counts, and errors name it."""
         self._step = step
 
     # What steps read
+
+    def has(self, name: str) -> bool:
+        """Whether the item brings this input."""
+        return self._inputs.get(name) is not None
 
     def input(self, name: str) -> Decimal:
         """The input of that name.
@@ -68,79 +111,194 @@ class Rating:
         value = self._inputs[name]
         if value is None:
             raise self.error(f"{name} is null")
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**38:
-            raise self.error(f"{name} has more than 38 digits")
-        try:
-            return exact_decimal(value)
-        except ConfigurationError as error:
-            raise type(error)(error.message, where=f"input {name}") from None
+        return self._number(name, value)
 
-    def value(self, field: str) -> Decimal:
-        """A field of the step: what the book says, or the input that it names."""
-        value = getattr(self._step, field)
+    def optional(self, name: str, default: Decimal | None) -> Decimal | None:
+        """The input of that name, or the default where the item does not bring it."""
+        value = self._inputs.get(name)
+        return default if value is None else self._number(name, value)
+
+    def text(self, name: str) -> str | None:
+        """The input of that name, a string.
+
+        Raises:
+            ConfigurationError: It is something else.
+        """
+        value = self._inputs.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(f"a {type(value).__name__} is no string", where=f"input {name}")
+        return value
+
+    def moment(self, name: str) -> dt.date | dt.datetime:
+        """The input of that name, a date or a datetime.
+
+        Raises:
+            PricingError: It is None.
+            ConfigurationError: It is something else.
+        """
+        value = self._inputs[name]
+        if value is None:
+            raise self.error(f"{name} is null")
+        if not isinstance(value, dt.date):
+            raise ConfigurationError(f"a {type(value).__name__} is no date or datetime", where=f"input {name}")
+        return value
+
+    def day(self, name: str) -> dt.date:
+        """The input of that name as a day of the book's zone; a datetime without a zone is in the book's."""
+        return local_day(self.moment(name), self.terms.zone, name)
+
+    def value(self, field: str, of: object = None) -> Decimal:
+        """A field of the step (or of a rule inside it): what the book says, or the input that it names."""
+        value = getattr(self._step if of is None else of, field)
         return self.input(value.column) if isinstance(value, Column) else value
 
-    def money(self, field: str) -> Decimal:
+    def money(self, field: str, of: object = None) -> Decimal:
         """A field that is an amount of money; one that the book says is in the book's currency."""
-        if not isinstance(getattr(self._step, field), Column):
+        literal = getattr(self._step if of is None else of, field)
+        if not isinstance(literal, Column) and literal:
             self.require(self.currency == self.terms.currency, literal_elsewhere(field, self.terms, self.currency))
-        return self.value(field)
+        return self.value(field, of)
 
     def require(self, holds: bool, reason: str) -> None:
         """Raise PricingError unless the condition holds."""
         if not holds:
             raise self.error(reason)
 
+    # The quantity, which steps may change before it is priced
+
+    def units(self) -> tuple[Decimal, Decimal]:
+        """Units before this item (those of earlier bills, 0 or more), and after it: quantity more.
+
+        Without earlier bills the second is the quantity, which may be negative; with them it is 0 or more.
+        """
+        if self._units is None:
+            before = self.optional("quantity_before", Decimal(0)) or Decimal(0)
+            self.require(before >= 0, "quantity_before is below 0")
+            after = before + self.input("quantity")
+            self.require(not before or after >= 0, "the quantity takes back more than quantity_before")
+            self._units = before, after
+        return self._units
+
+    def use(self, before: Decimal, after: Decimal) -> None:
+        """Go on with other units."""
+        self._units = before, after
+
     # What steps do
 
-    def charge(self, exact: Decimal | Fraction, wording: Wording) -> None:
-        """Add a charge, rounded."""
-        amount = self._rounded(exact)
+    def charge(self, exact: Exact, wording: Wording, *, rounded: bool = False) -> Decimal:
+        """Add a charge, rounded (unless it is already, as a share is); give the amount."""
+        amount = exact if rounded and isinstance(exact, Decimal) else self.rounded(exact)
         self.base += amount
         self.net += amount
-        self._record(wording, amount, exact)
+        self.record(wording, amount, exact)
+        return amount
 
-    def reduce(self, exact: Decimal | Fraction, wording: Wording) -> None:
-        """Take a discount off, rounded; what remains is the net."""
-        amount = self._rounded(exact)
+    def become(self, exact: Exact, wording: Wording) -> None:
+        """Make the net this amount, rounded; the charges take the difference."""
+        amount = self.rounded(exact)
+        before, difference = self.net, amount - self.net
+        self.base += difference
+        self.net = amount
+        self.record(wording, difference, Fraction(exact) - Fraction(before))
+
+    def reduce(self, exact: Exact, wording: Wording, *, rounded: bool = False) -> Decimal:
+        """Take a discount off, rounded as `charge` does; what remains is the net. Give the amount."""
+        amount = exact if rounded and isinstance(exact, Decimal) else self.rounded(exact)
         self.discount += amount
         self.net -= amount
-        self._record(wording, -amount, -exact)
+        self.record(wording, -amount, -exact)
+        return amount
 
-    def add_tax(self, exact: Decimal | Fraction, wording: Wording) -> None:
-        """Add a tax, rounded."""
-        amount = self._rounded(exact)
-        self.tax += amount
-        self._record(wording, amount, exact)
+    def add_tax(self, exact: Exact, tax: TaxLine, wording: Wording, *, rounded: bool = False) -> None:
+        """Add a tax, rounded as `charge` does; its amount is set here. A retained one does not count in the total."""
+        amount = exact if rounded and isinstance(exact, Decimal) else self.rounded(exact)
+        self.taxes.append(replace(tax, amount=amount))
+        if tax.retained:
+            self.retained += amount
+            self.record(replace(wording, counts=False), -amount, -exact)
+        else:
+            self.tax += amount
+            self.record(wording, amount, exact)
+
+    def include_taxes(
+        self,
+        net: Exact,
+        without_tax: Callable[[Decimal], Exact],
+        taxes: Sequence[tuple[TaxLine, Wording]],
+        *,
+        rounded: bool = False,
+    ) -> None:
+        """Take the taxes out of the net, which includes them so far.
+
+        Args:
+            net: What remains, exactly; the rest is shared by the taxes.
+            without_tax: The same for an amount that includes taxes (the base, what concerns the document).
+            taxes: With their exact amounts as weights, of which the largest remainders get what is left over.
+            rounded: Whether the net is already, as a share is.
+        """
+        included = self.net
+        self.net = net if rounded and isinstance(net, Decimal) else self.rounded(net)
+        self.base = self.rounded(without_tax(self.base))
+        self.discount = self.base - self.net
+        self.allowance = self.rounded(without_tax(self.allowance))
+        self.surcharge = self.rounded(without_tax(self.surcharge))
+        weights = [abs(tax.amount) for tax, _ in taxes]
+        amounts = self.shared(included - self.net, weights)
+        for (tax, wording), amount in zip(taxes, amounts, strict=True):
+            self.taxes.append(replace(tax, amount=amount, base=self.net))
+            self.tax += amount
+            self.record(replace(wording, counts=False), amount, amount)
 
     def convert(
-        self, to: str, rate: Decimal, converted: Callable[[Decimal], Decimal | Fraction], wording: Wording
+        self,
+        to: str,
+        rate: Decimal,
+        converted: Callable[[Decimal], Exact],
+        wording: Wording,
+        day: dt.date | None = None,
     ) -> None:
         """Go over to another currency; the discount takes the difference of base and net."""
-        self.currency, self.fx_rate = to, rate
-        exact, exact_tax = converted(self.net), converted(self.tax)
-        self.net = self._rounded(exact)
-        self.base = self._rounded(converted(self.base))
+        self.currency, self.fx_rate, self.fx_date = to, rate, day
+        exact = converted(self.net)
+        taxes = [(tax, converted(tax.amount)) for tax in self.taxes]
+        exact_tax = sum((Fraction(amount) for tax, amount in taxes if not tax.retained), Fraction(0))
+        self.net = self.rounded(exact)
+        self.base = self.rounded(converted(self.base))
         self.discount = self.base - self.net
-        self.tax = self._rounded(exact_tax)
+        self.allowance = self.rounded(converted(self.allowance))
+        self.surcharge = self.rounded(converted(self.surcharge))
+        self.taxes = [
+            replace(tax, amount=self.rounded(amount), base=self.rounded(converted(tax.base))) for tax, amount in taxes
+        ]
+        self.tax = sum((tax.amount for tax in self.taxes if not tax.retained), Decimal(0))
+        self.retained = sum((tax.amount for tax in self.taxes if tax.retained), Decimal(0))
         self._lines = [replace(line, adds_to_total=False) for line in self._lines]
-        self._record(wording, self.net + self.tax, exact + exact_tax)  # type: ignore[operator]  # both of one type
+        self.record(wording, self.net + self.tax, Fraction(exact) + exact_tax)
 
-    def receipt(self, book: str | None) -> Receipt:
-        """What came of it."""
-        quantum = Decimal(1).scaleb(-self.terms.places(self.currency))
-        base, discount, net, tax = (
-            amount.quantize(quantum) for amount in (self.base, self.discount, self.net, self.tax)
-        )
-        lines = tuple(self._lines)
-        rounding = self.terms.rounding
-        return Receipt(self.currency, base, discount, net, tax, net + tax, self.fx_rate, lines, rounding, book)
+    def pay(self, amount: Decimal, wording: Wording) -> None:
+        """Pay by a credit."""
+        self.prepaid += amount
+        self.record(replace(wording, counts=False), -amount, -amount)
 
-    def error(self, reason: str) -> PricingError:
-        """The error that this item cannot be priced, and which step says so."""
-        return PricingError(f"{self._step.id}: {reason}")
+    def round_due(self, difference: Decimal, wording: Wording) -> None:
+        """Add what rounding the amount to pay makes of it."""
+        self.rounding += difference
+        self.record(replace(wording, counts=False), difference, difference)
 
-    def _rounded(self, exact: Decimal | Fraction) -> Decimal:
+    @property
+    def own(self) -> Decimal:
+        """The net without what concerns the whole document."""
+        return self.net + self.allowance - self.surcharge
+
+    @property
+    def payable(self) -> Decimal:
+        """What is to pay so far."""
+        return self.net + self.tax - self.retained - self.prepaid + self.rounding
+
+    # How
+
+    def rounded(self, exact: Exact) -> Decimal:
+        """Round once, by the step's rounding or the book's, to the digits of the currency."""
         rounding = self._step.rounding or self.terms.rounding
         if rounding == "none":
             amount = round_to(exact, UNROUNDED_PLACES, "half_even")
@@ -151,23 +309,242 @@ class Rating:
             self.require(amount == exact, TOO_FINE)
         return amount
 
-    def _record(self, wording: Wording, amount: Decimal, exact: Decimal | Fraction) -> None:
-        if isinstance(exact, Fraction):
-            exact = round_to(exact, _RESIDUE_PLACES, "half_even")
-        residue = amount - exact
+    def rounded_to(self, exact: Exact, increment: Decimal) -> Decimal:
+        """Round to a multiple of an increment, by the step's rounding or the book's.
+
+        Raises:
+            ConfigurationError: That is "none".
+        """
+        rounding = self._step.rounding or self.terms.rounding
+        if rounding == "none":
+            raise ConfigurationError(f"{self._step.id}: say a rounding by name, such as half_up")
+        amount = round_to(Fraction(exact) / Fraction(increment), 0, rounding) * increment
+        self.require(abs(amount) < self._limit, TOO_LARGE)
+        return amount
+
+    def shared(
+        self, amount: Decimal, weights: Sequence[Exact], limits: Sequence[Decimal] | None = None
+    ) -> list[Decimal]:
+        """Split an amount by largest remainder, in the smallest units of the currency."""
+        unit = Fraction(self.terms.unit(self.currency))
+        room = None if limits is None else [int(Fraction(limit) / unit) for limit in limits]
+        sign = -1 if amount < 0 else 1
+        parts = split(abs(int(Fraction(amount) / unit)), [Fraction(weight) for weight in weights], room)
+        return [sign * part * self.terms.unit(self.currency) for part in parts]
+
+    def record(self, wording: Wording, amount: Decimal, exact: Exact) -> None:
+        """Add a line to the receipt."""
         step = self._step
+        name, kind = step.id or step.kind, step.kind
+        if wording.rule is not None:
+            name, kind = f"{name}.{wording.rule[0]}", wording.rule[1]
         self._lines.append(
             Line(
-                id=step.id or step.kind,
-                step=step.kind,
+                id=name,
+                step=kind,
                 what=wording.what,
                 quantity=wording.quantity,
                 rate=wording.rate,
                 amount=amount,
                 currency=self.currency,
-                residue=residue,
+                residue=round_to(Fraction(amount) - Fraction(exact), RESIDUE_PLACES, "half_even"),
+                adds_to_total=wording.counts,
+                tier=wording.tier,
             )
         )
+
+    def error(self, reason: str) -> PricingError:
+        """The error that this item cannot be priced, and which step says so."""
+        return PricingError(f"{self._step.id}: {reason}")
+
+    def receipt(self) -> Receipt:
+        """What came of it."""
+        quantum = self.terms.unit(self.currency)
+        fixed = {
+            name: getattr(self, name).quantize(quantum)
+            for name in ("base", "discount", "net", "tax", "retained", "prepaid", "rounding", "payable")
+        }
+        return Receipt(
+            currency=self.currency,
+            total=fixed["net"] + fixed["tax"],
+            taxes=tuple(self.taxes),
+            rule_id=self.terms.rule_id,
+            fx_rate=self.fx_rate,
+            fx_date=self.fx_date,
+            lines=tuple(self._lines),
+            rounding_mode=self.terms.rounding,
+            book=self.terms.name,
+            fingerprint=self.terms.fingerprint,
+            **fixed,
+        )
+
+    def order(self, index: int) -> tuple[int, str, int]:
+        """Where the line stands among those of its document: by line_id ("9" before "10"), else as given."""
+        line = self.text("line_id")
+        return (0, "", index) if line is None else (len(line), line, index)
+
+    def _number(self, name: str, value: object) -> Decimal:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**38:
+            raise PricingError(f"{name} has more than 38 digits")
+        try:
+            return exact_decimal(value)
+        except ConfigurationError as error:
+            raise type(error)(error.message, where=f"input {name}") from None
+
+    def _own_currency(self) -> str:
+        currency = self._inputs.get("currency", self.terms.currency)
+        if currency is None:
+            raise PricingError("currency is null")
+        if not isinstance(currency, str):
+            raise ConfigurationError(f"the currency is a {type(currency).__name__}, not a string such as EUR")
+        if not has_minor_units(currency):
+            raise PricingError(f'currency: amounts in "{currency}" cannot be rounded, it has no minor unit in ISO 4217')
+        if not self.terms.converts and currency != self.terms.currency:
+            home = self.terms.currency
+            raise PricingError(f"currency: the row is in {currency}, the book in {home}, and no step converts")
+        return currency
+
+    def _line_kind(self) -> LineKind:
+        kind = self.text("line_kind") or "line"
+        if kind not in TURNED:
+            known = ", ".join(get_args(LineKind))
+            raise PricingError(f'line_kind: "{kind}" is none of {known}')
+        return kind  # type: ignore[return-value]  # one of them
+
+
+class DocumentRating:
+    """The lines of one document while steps that concern all of them run.
+
+    What such a step comes to is computed once and allocated to the lines by largest remainder, weighted by the
+    lines' amounts without their signs; of equal remainders the earlier line's comes first.
+    """
+
+    def __init__(self, lines: Sequence[Rating]) -> None:
+        self.lines = lines
+        self.terms = lines[0].terms
+        ids = [line.text("line_id") for line in lines]
+        if any(name is None for name in ids) and any(name is not None for name in ids):
+            raise PricingError("line_id: some lines of the document have one and some have not")
+        if ids[0] is not None and len(set(ids)) < len(ids):
+            raise PricingError("line_id: two lines of the document have the same")
+        self._ordered = sorted(range(len(lines)), key=lambda index: lines[index].order(index))
+
+    def begin(self, step: Step) -> None:
+        """Name the step under way."""
+        for line in self.lines:
+            line.begin(step)
+
+    def check(self) -> None:
+        """Check what must hold of a document when all steps have run.
+
+        Raises:
+            PricingError: Its lines are in several currencies.
+        """
+        if len({line.currency for line in self.lines}) > 1:
+            raise PricingError("the lines of the document are in several currencies, and no step converts")
+
+    @property
+    def first(self) -> Rating:
+        """The first line; values that must be the same on all lines are read from it."""
+        return self.lines[0]
+
+    def value(self, field: str, *, money: bool = False) -> Decimal:
+        """A field of the step; where it names an input, that must be the same on all lines of the document."""
+        values = {line.money(field) if money else line.value(field) for line in self.lines}
+        self.first.require(len(values) == 1, f"{field} differs within the document")
+        return values.pop()
+
+    def total(self, of: Callable[[Rating], Decimal]) -> Decimal:
+        """The sum over the lines, all in one currency."""
+        same = len({line.currency for line in self.lines}) == 1
+        self.first.require(same, "the lines of the document are in several currencies, and no step converts before")
+        return sum((of(line) for line in self.lines), Decimal(0))
+
+    def shares(
+        self,
+        amount: Decimal,
+        of: Callable[[Rating], Decimal],
+        *,
+        within: bool = False,
+        evenly: bool = False,
+    ) -> list[Decimal]:
+        """Split an amount among the lines.
+
+        Args:
+            amount: In whole smallest units of the currency.
+            of: The amount of a line, by which it is weighted; where all are 0 the lines count alike.
+            within: Lines of the other sign than `amount` take no share, and no share is larger than its line.
+            evenly: All lines (with `within`: all that may take a share) count alike.
+        """
+        values = [of(self.lines[index]) for index in self._ordered]
+        if within:
+            values = [value if (value < 0) == (amount < 0) else Decimal(0) for value in values]
+        limits = [abs(value) for value in values] if within else None
+        if evenly or not any(values):
+            values = [Decimal(1 if value or not within else 0) for value in values]
+            if not any(values):
+                values = [Decimal(1)] * len(values)
+                limits = None
+        shares = self.first.shared(amount, [abs(value) for value in values], limits)
+        placed = dict(zip(self._ordered, shares, strict=True))
+        return [placed[index] for index in range(len(self.lines))]
+
+    def spread(self, exact: Sequence[Exact], total: Decimal, lines: Sequence[int]) -> list[Decimal]:
+        """Amounts near the exact ones that add up to `total`: each is rounded down, and the largest remainders up.
+
+        Args:
+            exact: One a line of `lines`.
+            total: Their sum, rounded.
+            lines: Indices of the lines.
+        """
+        unit = Fraction(self.terms.unit(self.lines[lines[0]].currency))
+        sign = -1 if total < 0 else 1
+        units = [sign * Fraction(value) / unit for value in exact]
+        whole = [value.numerator // value.denominator for value in units]
+        left = int(sign * Fraction(total) / unit) - sum(whole)
+        place = {line: place for place, line in enumerate(self._ordered)}
+        first = sorted(range(len(lines)), key=lambda at: (whole[at] - units[at], place[lines[at]]))
+        for index in first[:left]:
+            whole[index] += 1
+        return [sign * value * self.terms.unit(self.lines[lines[0]].currency) for value in whole]
+
+    def receipt(self) -> DocumentReceipt:
+        """What came of it."""
+        receipts = tuple(line.receipt() for line in self.lines)
+        currency = self.first.currency
+        quantum = self.terms.unit(currency)
+
+        def summed(of: Callable[[Rating], Decimal]) -> Decimal:
+            return sum((of(line) for line in self.lines), Decimal(0)).quantize(quantum)
+
+        allowances = summed(lambda line: line.allowance - (line.own if line.kind == "allowance" else 0))
+        charges = summed(lambda line: line.surcharge + (line.own if line.kind == "charge" else 0))
+        net = summed(lambda line: line.net)
+        return DocumentReceipt(
+            currency=currency,
+            receipts=receipts,
+            sum_of_lines=net + allowances - charges,
+            allowances=allowances,
+            charges=charges,
+            tax_exclusive=net,
+            tax=summed(lambda line: line.tax),
+            tax_inclusive=summed(lambda line: line.net + line.tax),
+            retained=summed(lambda line: line.retained),
+            prepaid=summed(lambda line: line.prepaid),
+            rounding=summed(lambda line: line.rounding),
+            payable=summed(lambda line: line.payable),
+            taxes=self._tax_groups(),
+        )
+
+    def _tax_groups(self) -> tuple[TaxLine, ...]:
+        groups: dict[tuple[str, str | None, Decimal, bool], TaxLine] = {}
+        for tax in (tax for line in self.lines for tax in line.taxes):
+            key = (tax.code, tax.category, tax.rate, tax.retained)
+            known = groups.get(key)
+            groups[key] = (
+                tax if known is None else replace(known, base=known.base + tax.base, amount=known.amount + tax.amount)
+            )
+        return tuple(groups.values())
 
 
 def literal_elsewhere(field: str, terms: Terms, currency: str) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import html
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from assay.money import EXACT, plain
+
+RESIDUE_PLACES = 18
+"""Decimal places of a residue; one that needs more (of a division, mostly) is rounded half-even to as many."""
+
+DIVIDED = ", divided by the rate"
+"""How the words of a conversion end where the rate divides; else it multiplies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +21,16 @@ class Line:
     """One line of a receipt.
 
     Attributes:
-        id: The step's id, such as "percent_off/2"; a step with several lines adds to it.
-        step: The step's kind.
-        what: In words: "10 x 2.5", "7.5 % off 22.00".
-        quantity: Units charged for, or None.
+        id: The step's id, such as "percent_off/2"; a rule inside a step adds its own ("stack.percent_off").
+        step: The kind of the step, or of the rule inside it.
+        what: In words, the same for each item: "units", "% off", "% VAT of".
+        quantity: What the rate was applied to: units, or an amount of money; None where there is none.
         rate: Price, percentage or exchange rate that was applied, or None.
         amount: In `currency`, rounded; a discount is negative.
         currency: ISO 4217 code.
-        residue: What rounding added: amount - exact. Of a division the exact value is cut at 20 places.
+        residue: What rounding added: amount - exact, to `RESIDUE_PLACES` places.
         adds_to_total: Whether the amount is a part of the total: those lines add up to it.
+        tier: Number of the tier, from 1, or None.
     """
 
     id: str
@@ -34,11 +42,50 @@ class Line:
     currency: str
     residue: Decimal
     adds_to_total: bool = True
+    tier: int | None = None
 
     @property
     def exact(self) -> Decimal:
         """The amount before it was rounded."""
         return EXACT.subtract(self.amount, self.residue)
+
+    @property
+    def text(self) -> str:
+        """The line in words: "tier 2: 10 x 2.5", "7.5 % off 22.00"."""
+        rate = None if self.rate is None else plain(self.rate)
+        tier = "" if self.tier is None else f"tier {self.tier}: "
+        if self.what.startswith("%"):
+            of = None if self.quantity is None else format(self.quantity, "f")
+            return tier + " ".join(part for part in (rate, self.what, of) if part is not None)
+        quantity = None if self.quantity is None else plain(self.quantity)
+        if self.step == "convert":
+            sign = "/" if self.what.endswith(DIVIDED) else "x"
+            return f"{quantity} {sign} {rate} {self.what.partition(',')[0]}"
+        numbers = " x ".join(part for part in (quantity, rate) if part is not None)
+        if self.what == "units":
+            return tier + numbers
+        return f"{tier}{self.what}: {numbers}" if numbers else tier + self.what
+
+
+@dataclass(frozen=True, slots=True)
+class TaxLine:
+    """One tax on an item, or one group of a document's taxes.
+
+    Attributes:
+        code: Which tax: "VAT", or the id of its step.
+        category: Such as S, Z, E or AE of EN 16931 (UNCL 5305), or None.
+        rate: Percent.
+        base: What it is a percentage of.
+        amount: Rounded; positive also where it is retained.
+        retained: Whether the buyer keeps it back and pays it himself: it lowers what is payable, not the total.
+    """
+
+    code: str
+    category: str | None
+    rate: Decimal
+    base: Decimal
+    amount: Decimal
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +97,20 @@ class Receipt:
         base: Sum of the charges.
         discount: What was taken off; net = base - discount.
         net: Before tax.
-        tax: On the net.
-        total: To pay: net + tax.
+        tax: On the net, retained taxes not counted.
+        total: Net + tax.
+        retained: Taxes that the buyer keeps back.
+        prepaid: What credits have paid.
+        rounding: What rounding the amount due (cash) has added.
+        payable: total - retained - prepaid + rounding.
+        taxes: Each tax by itself.
+        rule_id: Id of the rule that made the price: of the last step that is a charge model; None where there is none.
         fx_rate: The exchange rate as quoted, where the book converts.
+        fx_date: The day of that rate, where rates are dated.
         lines: One or more a step, in the order of the book.
-        rounding: The book's rounding.
+        rounding_mode: The book's rounding.
         book: The book's name, or None.
+        fingerprint: Of the book.
     """
 
     currency: str
@@ -64,10 +119,18 @@ class Receipt:
     net: Decimal
     tax: Decimal
     total: Decimal
+    retained: Decimal
+    prepaid: Decimal
+    rounding: Decimal
+    payable: Decimal
+    taxes: tuple[TaxLine, ...]
+    rule_id: str | None
     fx_rate: Decimal | None
+    fx_date: dt.date | None
     lines: tuple[Line, ...]
-    rounding: str
-    book: str | None = field(default=None)
+    rounding_mode: str
+    book: str | None
+    fingerprint: str
 
     @property
     def gross(self) -> Decimal:
@@ -76,30 +139,96 @@ class Receipt:
 
     def explain(self) -> str:
         """The receipt as text, one line a step; what was rounded shows its exact value."""
-        rows = [(line.what, line.amount, _note(line, self.currency)) for line in self.lines]
-        rows += [("net", self.net, ""), ("tax", self.tax, ""), ("total", self.total, "")]
+        rows = [(line.text, line.amount, _note(line, self.currency)) for line in self.lines]
+        rows += [(name, amount, "") for name, amount in self._sums()]
         width = max(len(what) for what, _, _ in rows)
         digits = max(len(f"{amount:f}") for _, amount, _ in rows)
-        heading = f"{'book ' + self.book + '  ' if self.book else ''}{self.currency}, {self.rounding}"
+        heading = f"{'book ' + self.book + '  ' if self.book else ''}{self.currency}, {self.rounding_mode}"
         body = (f"  {what:<{width}}  {amount:>{digits}f}  {note}".rstrip() for what, amount, note in rows)
         return "\n".join((heading, *body))
+
+    def _sums(self) -> list[tuple[str, Decimal]]:
+        """The sums; those that concern only what is to pay where they say something else than the total."""
+        sums = [("net", self.net), ("tax", self.tax), ("total", self.total)]
+        due = [
+            ("retained tax", -self.retained),
+            ("prepaid", -self.prepaid),
+            ("rounding", self.rounding),
+            ("to pay", self.payable),
+        ]
+        if self.payable == self.total:
+            return sums
+        return sums + [(name, amount) for name, amount in due if amount or name == "to pay"]
 
     def __repr__(self) -> str:
         return f"Receipt(total={self.total:f} {self.currency}, net={self.net:f}, tax={self.tax:f})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(line.id)}</td><td>{html.escape(line.what)}</td>"
+            f"<tr><td>{html.escape(line.id)}</td><td>{html.escape(line.text)}</td>"
             f'<td style="text-align:right">{line.amount:f}</td>'
             f"<td>{html.escape(_note(line, self.currency))}</td></tr>"
             for line in self.lines
         )
         sums = "".join(
             f'<tr><th></th><th>{name}</th><th style="text-align:right">{amount:f}</th><th></th></tr>'
-            for name, amount in (("net", self.net), ("tax", self.tax), ("total", self.total))
+            for name, amount in self._sums()
         )
         heading = html.escape(f"{self.book or 'receipt'}, {self.currency}")
         return f"<table><caption>{heading}</caption><tbody>{rows}{sums}</tbody></table>"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentReceipt:
+    """What a document costs: a receipt a line, and its totals (EN 16931, BT-106 to BT-115).
+
+    Attributes:
+        currency: ISO 4217 code of all amounts.
+        receipts: One a line, in order; what concerns the whole document is allocated to them.
+        sum_of_lines: BT-106: net of the lines, before what concerns the whole document.
+        allowances: BT-107: taken off the document; not negative for an invoice.
+        charges: BT-108: added to the document.
+        tax_exclusive: BT-109: sum_of_lines - allowances + charges.
+        tax: BT-110, retained taxes not counted.
+        tax_inclusive: BT-112: tax_exclusive + tax.
+        retained: Taxes that the buyer keeps back.
+        prepaid: BT-113.
+        rounding: BT-114.
+        payable: BT-115: tax_inclusive - retained - prepaid + rounding.
+        taxes: One a code, category and rate, in the order in which they came.
+    """
+
+    currency: str
+    receipts: tuple[Receipt, ...]
+    sum_of_lines: Decimal
+    allowances: Decimal
+    charges: Decimal
+    tax_exclusive: Decimal
+    tax: Decimal
+    tax_inclusive: Decimal
+    retained: Decimal
+    prepaid: Decimal
+    rounding: Decimal
+    payable: Decimal
+    taxes: tuple[TaxLine, ...]
+
+    @property
+    def net(self) -> Decimal:
+        """Before tax."""
+        return self.tax_exclusive
+
+    @property
+    def total(self) -> Decimal:
+        """With tax."""
+        return self.tax_inclusive
+
+    @property
+    def gross(self) -> Decimal:
+        """With tax, by the name that the column has."""
+        return self.tax_inclusive
+
+    def __repr__(self) -> str:
+        return f"DocumentReceipt(payable={self.payable:f} {self.currency}, {len(self.receipts)} lines)"
 
 
 def _note(line: Line, currency: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TypeVar
+
+from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError, DuplicateError, UnknownNameError
 from assay.pricing.step import Step
@@ -35,6 +38,20 @@ def register(strategy: S) -> S:
         raise DuplicateError("pricing strategy", kind)
     _strategies[kind] = strategy
     return strategy
+
+
+def parsed_step(value: object) -> object:
+    """What Pydantic does with a table of a step: the strategy of its `kind` takes it."""
+    if isinstance(value, Step) or not isinstance(value, Mapping):
+        return value
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise PydanticCustomError("step_kind", "say the kind of step: {kinds}", {"kinds": ", ".join(strategy_kinds())})
+    try:
+        found = strategy(kind)
+    except UnknownNameError as error:
+        raise PydanticCustomError("step_kind", "{reason}", {"reason": error.message}) from error
+    return found.model_validate(dict(value))
 
 
 def strategy_kinds() -> list[str]:

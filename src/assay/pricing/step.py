@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,14 +12,16 @@ from assay.pricing.values import Column
 
 if TYPE_CHECKING:
     from assay.pricing.batch import BatchRating
-    from assay.pricing.rating import Rating
+    from assay.pricing.rating import DocumentRating, Rating
+    from assay.pricing.terms import Terms
 
 
 class Step(BaseModel):
-    """One way to price, twice: `price` for one item, `price_expr` for columns.
+    """One way to price, twice: `apply` to one item (or `apply_document` to a document), `apply_expr` to columns.
 
-    A strategy is a module with a subclass: the model (fields, `kind`), the reference, the twin, the wording of the
-    receipt line; `@register` makes its kind known to price books.
+    A strategy is a module with a subclass: the model (fields, `kind`), the reference and the twin; `@register` makes
+    its kind known to price books. The twin need not be able to do everything: rows of which it says `doubt` are priced
+    by the reference.
 
     Attributes:
         id: Names the step in receipts and errors; by default its kind, with a number where the kind comes again.
@@ -30,40 +33,88 @@ class Step(BaseModel):
     amount_inputs: ClassVar[frozenset[str]] = frozenset()
     """Inputs that the strategy always needs, besides those that its fields name."""
 
+    optional_inputs: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that the strategy uses where they are given."""
+
     money_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that are amounts of money: a literal one is in the book's currency."""
 
     converts: ClassVar[bool] = False
     """Whether the item may be in another currency afterwards."""
 
+    settles: ClassVar[bool] = False
+    """Whether it concerns only what is payable; such steps come last."""
+
+    taxes: ClassVar[bool] = False
+    """Whether it is a tax."""
+
+    prices: ClassVar[bool] = False
+    """Whether it is a charge model: one that sets what the item costs before anything is taken off or added."""
+
     kind: str
     id: str | None = Field(default=None, min_length=1)
     rounding: BookRounding | None = None
 
     def inputs(self) -> frozenset[str]:
-        """Names of the inputs that the step reads."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return self.amount_inputs | {value.column for value in values if isinstance(value, Column)}
+        """Names of the inputs that every item must bring for this step."""
+        return self.amount_inputs | {column.column for _, column in _columns(self)}
 
     def money_columns(self) -> frozenset[str]:
         """Names of those inputs that are amounts of money."""
-        values = (getattr(self, name) for name in self.money_fields)
-        return frozenset(value.column for value in values if isinstance(value, Column))
+        return frozenset(column.column for money, column in _columns(self) if money)
+
+    def problem(self, terms: Terms) -> str | None:
+        """What is wrong with the step in a book of these terms, or None."""
+        return None
+
+    def join(self, following: Step) -> Step | None:
+        """One step that does what this one and the next do together, where they cannot be told apart; else None."""
+        return None
 
     def rate_table(self) -> str | None:
         """Name of the rates table that must be given at pricing time, if any."""
         return None
 
-    def open(self, at: Rating) -> None:
-        """Check what must hold before any step runs."""
+    def dated(self) -> bool:
+        """Whether it says of which day the exchange rate was."""
+        return False
 
-    def open_expr(self, at: BatchRating) -> None:
-        """The same, for columns."""
+    def changes_due(self) -> bool:
+        """Whether what is payable may be something else than the total afterwards."""
+        return self.settles
 
-    def price(self, at: Rating) -> None:
+    def whole_document(self) -> bool:
+        """Whether the step looks at all lines of a document; rows without document_id are documents of their own."""
+        return False
+
+    def needs_document(self) -> bool:
+        """Whether rows must say which document they belong to: the book speaks of documents in so many words."""
+        return False
+
+    def apply(self, at: Rating) -> None:
         """Price one item: the reference."""
         raise NotImplementedError
 
-    def price_expr(self, at: BatchRating) -> None:
+    def apply_document(self, at: DocumentRating) -> None:
+        """Price the lines of a document: the reference of a step that concerns all of them."""
+        for line in at.lines:
+            self.apply(line)
+
+    def open_expr(self, at: BatchRating) -> None:
+        """Prepare columns before any step runs."""
+
+    def apply_expr(self, at: BatchRating) -> None:
         """Price columns: the twin."""
         raise NotImplementedError
+
+
+def _columns(model: BaseModel) -> Iterator[tuple[bool, Column]]:
+    """All fields that name an input, also of the models inside, and whether they are amounts of money."""
+    money: frozenset[str] = getattr(type(model), "money_fields", frozenset())
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Column):
+                yield name in money, item
+            elif isinstance(item, BaseModel):
+                yield from _columns(item)

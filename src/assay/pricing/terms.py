@@ -1,17 +1,24 @@
-"""What every step of a book shares: its currency, rounding and limits."""
+"""What every step of a book shares: its currency, rounding, zone and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from assay.errors import UnknownNameError
 from assay.money import Rounding, minor_units
-from assay.pricing.rates import Rates
+from assay.pricing.rates import RatesTable
 
 BookRounding = Literal[Rounding, "none"]
 """A rounding by name, or "none": amounts stay exact, and one that needs more than ten places is an error."""
+
+Negative = Literal["mirror", "reject"]
+"""What a negative quantity is: a credit, whose price is that of the quantity with the sign turned, or an error."""
+
+LineKind = Literal["line", "allowance", "charge", "credit"]
+"""What a row is: of allowances and credits the amounts are negative."""
 
 UNROUNDED_PLACES = 10
 
@@ -29,13 +36,25 @@ class Terms:
         unrounded: Whether any step leaves its amounts unrounded; all amounts have ten places then.
         converts: Whether a step converts, so that rows may be in other currencies.
         tables: Named rate tables.
+        zone: IANA name of the time zone whose calendar counts, or None.
+        negative: What a negative quantity is.
+        name: The book's, for receipts.
+        fingerprint: The book's, for receipts.
+        rule_id: Id of the last step that sets a price, for receipts.
+        result: The currency that amounts come out in.
     """
 
     currency: str
     rounding: BookRounding
     unrounded: bool
     converts: bool
-    tables: Mapping[str, Rates] = field(default_factory=dict)
+    tables: Mapping[str, RatesTable] = field(default_factory=dict)
+    zone: str | None = None
+    negative: Negative = "mirror"
+    name: str | None = None
+    fingerprint: str = ""
+    rule_id: str | None = None
+    result: str = ""
 
     @property
     def whole_digits(self) -> int:
@@ -46,7 +65,11 @@ class Terms:
         """Decimal places of an amount in this currency."""
         return UNROUNDED_PLACES if self.unrounded else minor_units(currency)
 
-    def table(self, name: str) -> Rates:
+    def unit(self, currency: str) -> Decimal:
+        """The smallest amount in this currency."""
+        return Decimal(1).scaleb(-self.places(currency))
+
+    def table(self, name: str) -> RatesTable:
         """A rate table by name.
 
         Raises:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, PlainSerializer, field_validator
+from pydantic import Field, PlainSerializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError
-from assay.money import has_minor_units, minor_units, plain
-from assay.pricing.batch import BatchRating
-from assay.pricing.rates import NO_RATE, RatesTable, checked_rate
-from assay.pricing.rating import Rating, Wording
+from assay.money import Scaled, has_minor_units, minor_units, plain
+from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.rates import NO_RATE, RATE_PLACES, RatesTable, checked_rate
+from assay.pricing.rating import Exact, Rating, Wording
+from assay.pricing.receipt import DIVIDED
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 
 InlineRates = Annotated[
     dict[str, Decimal],
     PlainSerializer(lambda rates: {code: plain(rate) for code, rate in sorted(rates.items())}, return_type=dict),
 ]
+
+# A table of all days is made for the twin; rates of more days than this are refused.
+_MOST_DAYS = 20_000_000
 
 
 @register
@@ -34,6 +40,10 @@ class Convert(Step):
     rates are quoted: "multiply" where one unit of the row's currency buys `rate` units of `to`, "divide" where one
     unit of `to` buys `rate` units of the row's currency (as the ECB quotes against the euro, with `to = "EUR"`).
     A rate is never inverted silently. A row that is in `to` already has the rate 1; one without a rate is an error.
+
+    A table with `valid_from` is dated: the input that `date` names decides. `on_missing` says what holds on a day of
+    which there is no rate: that of the "previous" day that has one, of the "next", or an "error"; never one further
+    away than `max_age` calendar days.
     """  # noqa: D205 - the summary needs two lines
 
     converts: ClassVar[bool] = True
@@ -42,6 +52,9 @@ class Convert(Step):
     to: str
     rates: InlineRates | Annotated[str, Field(min_length=1)]
     direction: Literal["multiply", "divide"] = "multiply"
+    date: Annotated[str, Field(min_length=1)] | None = None
+    on_missing: Literal["previous", "next", "error"] = "previous"
+    max_age: Annotated[int, Field(ge=0)] | None = None
 
     @field_validator("to")
     @classmethod
@@ -60,66 +73,141 @@ class Convert(Step):
         except ConfigurationError as error:
             raise PydanticCustomError("rates", "{reason}", {"reason": error.message}) from error
 
+    @model_validator(mode="after")
+    def _dated_by_a_table(self) -> Convert:
+        if self.date is not None and not isinstance(self.rates, str):
+            raise PydanticCustomError("rates", "rates that stand in the book have no dates: name a table, or no date")
+        if self.date is None and self.max_age is not None:
+            raise PydanticCustomError("max_age", "say by which date rates are chosen: date = the name of an input")
+        return self
+
+    def inputs(self) -> frozenset[str]:
+        """The date, if rates are dated."""
+        return super().inputs() | ({self.date} if self.date is not None else set())
+
     def rate_table(self) -> str | None:
         """The table's name, unless the rates stand in the book."""
         return self.rates if isinstance(self.rates, str) else None
 
-    def open(self, at: Rating) -> None:
-        """Look for the rate before anything is computed."""
-        self._rate(at)
+    def dated(self) -> bool:
+        """Whether it says of which day the rate was."""
+        return self.date is not None
+
+    # The reference
+
+    def apply(self, at: Rating) -> None:
+        """Convert one item."""
+        rate, day = self._rate(at)
+        divides = self.direction == "divide"
+
+        def converted(amount: Decimal) -> Exact:
+            return Fraction(amount) / Fraction(rate) if divides else amount * rate
+
+        at.convert(self.to, rate, converted, Wording(self._what(), at.net, rate), day)
+
+    def _what(self) -> str:
+        return f"to {self.to}{DIVIDED}" if self.direction == "divide" else f"to {self.to}, times the rate"
+
+    def _rate(self, at: Rating) -> tuple[Decimal, dt.date | None]:
+        table = self._table(at.terms)
+        self._check_own(table)
+        day = at.day(self.date) if self.date is not None else None
+        if at.currency == self.to:
+            return Decimal(1), day
+        if day is None:
+            rate = table.rate(at.currency) if has_minor_units(at.currency) else None
+            if rate is None:
+                raise at.error(f'{NO_RATE} "{at.currency}" to {self.to}')
+            return rate, None
+        found = table.on(at.currency, day, self.on_missing) if has_minor_units(at.currency) else None
+        if found is None:
+            raise at.error(f'{NO_RATE} "{at.currency}" to {self.to} on {day}')
+        if self.max_age is not None and abs((day - found[1]).days) > self.max_age:
+            age = abs((day - found[1]).days)
+            raise at.error(
+                f'{NO_RATE} "{at.currency}" to {self.to} on {day}: the nearest is of {found[1]}, '
+                f"{age} days away, and {self.max_age} are allowed"
+            )
+        return found
+
+    def _table(self, terms: Terms) -> RatesTable:
+        table = terms.table(self.rates) if isinstance(self.rates, str) else RatesTable(dict(self.rates))
+        if table.dated != (self.date is not None):
+            raise ConfigurationError(
+                f"the rates {self.rates} are dated: say by which input, date = ..."
+                if table.dated
+                else f"the rates {self.rates} have no column valid_from, and the book wants dated ones"
+            )
+        return table
+
+    def _check_own(self, table: RatesTable) -> None:
+        """Rates are quoted against the target: its own can only be 1."""
+        own = {table.rate(self.to)} if not table.dated else set(table.of(self.to))
+        wrong = [rate for rate in own if rate is not None and rate != 1]
+        if wrong:
+            raise ConfigurationError(
+                f"the rate of {self.to} is {wrong[0]}, so the rates are not quoted against {self.to}: convert to the "
+                "currency that they are quoted against"
+            )
+
+    # The twin
 
     def open_expr(self, at: BatchRating) -> None:
         """Look for the rates before anything is computed."""
-        quoted = self.rates if isinstance(self.rates, dict) else _quoted(at.terms.table(self.rates).frame())
-        rates = {code: self._rate_of(quoted.get, code) for code in quoted}
-        known = {code: rate for code, rate in rates.items() if rate is not None}
-        at.admit(known | {self.to: Decimal(1)}, self.to, NO_RATE)
+        table = self._table(at.terms)
+        self._check_own(table)
+        known = [code for code in table.currencies() if has_minor_units(code)]
+        if self.date is None:
+            rates = {code: rate for code in known if (rate := table.rate(code)) is not None}
+            at.admit(rates | {self.to: Decimal(1)})
+        else:
+            at.open_grid(dict.fromkeys([*known, self.to]))
 
-    def price(self, at: Rating) -> None:
-        """Convert one item."""
-        rate = self._rate(at)
-        inverse = self.direction == "divide"
-        at.convert(
-            self.to,
-            rate,
-            lambda amount: Fraction(amount) / Fraction(rate) if inverse else amount * rate,
-            self.receipt_line(at.net, at.currency, rate),
-        )
-
-    def price_expr(self, at: BatchRating) -> None:
+    def apply_expr(self, at: BatchRating) -> None:
         """Convert each row."""
-        at.convert(self.to, at.quotient if self.direction == "divide" else at.product)
+        rate, day = (at.rate, None) if self.date is None else self._dated_rate(at, self.date)
+        operation = at.quotient if self.direction == "divide" else at.product
 
-    def receipt_line(self, net: Decimal, currency: str, rate: Decimal) -> Wording:
-        """Word the conversion."""
-        sign = "/" if self.direction == "divide" else "x"
-        return Wording(f"{net:f} {currency} {sign} {plain(rate)} to {self.to}", rate=rate)
+        def converted(amount: Scaled) -> Amount:
+            return operation(amount, rate)
 
-    def _rate(self, at: Rating) -> Decimal:
-        quoted = self.rates.get if isinstance(self.rates, dict) else at.terms.table(self.rates).rate
-        rate = self._rate_of(quoted, at.currency)
-        if rate is None:
-            raise at.error(f'{NO_RATE} "{at.currency}" to {self.to}')
-        return rate
+        at.convert(self.to, rate, converted, Note(self._what(), at.sums.net, rate), day)
 
-    def _rate_of(self, quoted: Callable[[str], Decimal | None], currency: str) -> Decimal | None:
-        """The rate of a currency whose amounts can be rounded; 1 for the target itself."""
-        own = quoted(self.to)
-        if own is not None and own != 1:
-            raise ConfigurationError(
-                f"the rate of {self.to} is {own}, so the rates are not quoted against {self.to}: convert to the "
-                "currency that they are quoted against"
-            )
-        if currency == self.to:
-            return Decimal(1)
-        rate = quoted(currency) if has_minor_units(currency) else None
-        return None if rate is None else checked_rate(currency, rate)
+    def _dated_rate(self, at: BatchRating, date: str) -> tuple[Scaled, pl.Expr]:
+        day = at.day(date)
+        grid = _every_day(self._table(at.terms).frame(), self.on_missing)
+        currency = pl.lit(at.currency) if isinstance(at.currency, str) else at.currency
+        # Beyond the last day (before the first) the rate is that day's, as far as max_age allows.
+        days = grid["day"]
+        edge = day if self.on_missing == "error" else day.clip(pl.lit(days.min()), pl.lit(days.max()))
+        found = at.join(grid, {"currency": currency, "day": edge})
+        home = currency == self.to
+        age = (day - found["valid_from"]).dt.total_days()
+        wrong_side = age < 0 if self.on_missing != "next" else age > 0
+        at.doubt(~home & (found["rate"].is_null() | wrong_side.fill_null(value=True)))
+        if self.max_age is not None:
+            at.doubt(~home & (age.abs() > self.max_age).fill_null(value=True))
+        units = found["rate"].reinterpret(dtype=pl.Int128)
+        one = Scaled.literal(Decimal(1))
+        rate = at.chosen(home, one, Scaled(units, RATE_PLACES))
+        return rate, at.keep(pl.when(home).then(day).otherwise(found["valid_from"]))
 
 
-def _quoted(frame: pl.DataFrame) -> dict[str, Decimal]:
-    """The table as a mapping, each currency once (a table may be another's class)."""
-    table = RatesTable(frame).frame()
-    return dict(zip(table["currency"], table["rate"], strict=True))
+def _every_day(frame: pl.DataFrame, missing: str) -> pl.DataFrame:
+    """Each currency's rate on each day between the first and the last: currency, day, rate, valid_from."""
+    dated = frame.select("currency", pl.col("valid_from").alias("day"), "rate", "valid_from")
+    if missing == "error" or not dated.height:
+        return dated
+    days = dated.select(pl.date_range(pl.col("day").min(), pl.col("day").max()).alias("day"))
+    currencies = dated.select("currency").unique(maintain_order=True)
+    if days.height * currencies.height > _MOST_DAYS:
+        raise ConfigurationError(
+            f"rates of {currencies.height} currencies over {days.height} days are too many: leave some out"
+        )
+    grid = currencies.join(days, how="cross").sort("day")
+    strategy: Literal["backward", "forward"] = "backward" if missing == "previous" else "forward"
+    made = grid.join_asof(dated.sort("day"), on="day", by="currency", strategy=strategy, check_sortedness=False)
+    return made.filter(pl.col("rate").is_not_null())
 
 
 def _currency(code: str) -> str:

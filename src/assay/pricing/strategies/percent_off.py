@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import ClassVar, Literal
 
-from assay.money import plain
-from assay.pricing.batch import BatchRating
+from assay.money import Scaled
+from assay.pricing.batch import Amount, BatchRating, Note
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
-from assay.pricing.step import Step
-from assay.pricing.values import Percentage
+from assay.pricing.strategies.discount import Discount
+from assay.pricing.values import Percentage, Value
 
 
 @register
-class PercentOff(Step):
-    """Take `percent` (0 to 100) of the net so far off; negative amounts mirror."""
+class PercentOff(Discount):
+    """Take `percent` (0 to 100) of the net so far off; negative amounts mirror.
+
+    With `at_least` only where the net, without its sign, is as large (a threshold).
+    """
+
+    money_fields: ClassVar[frozenset[str]] = frozenset({"at_least"})
 
     kind: Literal["percent_off"] = "percent_off"
     percent: Percentage
+    at_least: Value | None = None
 
-    def price(self, at: Rating) -> None:
-        """Reduce one item."""
-        percent = at.value("percent")
+    def off(self, at: Rating, net: Decimal) -> tuple[Decimal, Wording]:
+        """A percentage of the net."""
+        percent = at.value("percent", self)
         at.require(0 <= percent <= 100, "percent is outside 0 to 100")
-        at.reduce(at.net * percent.scaleb(-2), self.receipt_line(percent, at.net))
+        enough = self.at_least is None or abs(net) >= at.money("at_least", self)
+        return net * percent.scaleb(-2) if enough else Decimal(0), Wording("% off", net, percent)
 
-    def price_expr(self, at: BatchRating) -> None:
-        """Reduce each row."""
-        percent = at.value("percent")
-        at.require(percent.between(0, 100), "percent is outside 0 to 100")
-        at.reduce(at.product(at.net, percent.behind(2)))
-
-    def receipt_line(self, percent: Decimal, net: Decimal) -> Wording:
-        """Word the discount."""
-        return Wording(f"{plain(percent)} % off {net:f}", rate=percent)
+    def off_expr(self, at: BatchRating, net: Scaled) -> tuple[Amount, Note]:
+        """The same, for columns."""
+        percent = at.value("percent", self)
+        at.require(percent.between(0, 100))
+        amount = at.product(net, percent.behind(2))
+        if self.at_least is not None:
+            amount = at.when(at.at_most(at.money("at_least", self), at.size(net)), amount)
+        return amount, Note("% off", net, percent)

@@ -1,0 +1,104 @@
+"""Exact operations between decimal columns of any scales: nothing is rounded, nothing wraps round.
+
+What a row would need more than 38 digits for is null, though its operands are not: the caller leaves such a row to
+the reference. A condition on a null is null, so a caller that chooses by one must look at the nulls first.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from assay.money.columns import (
+    MAX_UNITS,
+    Scaled,
+    integer,
+    surely,
+    within,
+)
+
+# Two of these add up to less than an Int128 holds.
+_HALF = MAX_UNITS // 2
+
+
+def rescaled(a: Scaled, scale: int) -> Scaled:
+    """The same values with more places."""
+    by = scale - a.scale
+    if by == 0:
+        return a
+    limit = MAX_UNITS // 10**by
+    units = a.units if a.bound <= limit else within(a.units, limit)
+    return Scaled(units * integer(10**by), scale, min(a.bound, limit) * 10**by)
+
+
+def aligned(a: Scaled, b: Scaled) -> tuple[Scaled, Scaled]:
+    """Both at the larger of their scales."""
+    scale = max(a.scale, b.scale)
+    return rescaled(a, scale), rescaled(b, scale)
+
+
+def plus(a: Scaled, b: Scaled) -> Scaled:
+    """A + b."""
+    left, right = _summable(*aligned(a, b))
+    return Scaled(left.units + right.units, left.scale, left.bound + right.bound)
+
+
+def minus(a: Scaled, b: Scaled) -> Scaled:
+    """A - b."""
+    return plus(a, negated(b))
+
+
+def negated(a: Scaled) -> Scaled:
+    """-a."""
+    return Scaled(integer(0) - a.units, a.scale, a.bound)
+
+
+def size(a: Scaled) -> Scaled:
+    """|a|."""
+    return Scaled(a.units.abs(), a.scale, a.bound)
+
+
+def chosen(condition: pl.Expr, a: Scaled, b: Scaled) -> Scaled:
+    """A where the condition is true, else b."""
+    left, right = aligned(a, b)
+    units = pl.when(condition).then(left.units).otherwise(right.units)
+    return Scaled(units, left.scale, max(left.bound, right.bound))
+
+
+def lesser(a: Scaled, b: Scaled) -> Scaled:
+    """The smaller of the two; null where one is."""
+    left, right = aligned(a, b)
+    return chosen(left.units > right.units, right, left)
+
+
+def greater(a: Scaled, b: Scaled) -> Scaled:
+    """The larger of the two; null where one is."""
+    left, right = aligned(a, b)
+    return chosen(left.units < right.units, right, left)
+
+
+def exact_product(a: Scaled, b: Scaled) -> Scaled:
+    """A * b, every digit."""
+    bound = a.bound * b.bound
+    units = a.units * b.units
+    if bound > MAX_UNITS:
+        units = pl.when(surely(a.units, b.units)).then(units)
+    return Scaled(units, a.scale + b.scale, min(bound, MAX_UNITS))
+
+
+def ceil_quotient(a: Scaled, b: Scaled) -> Scaled:
+    """The whole number from a / b upwards, for a >= 0 and b > 0."""
+    left, right = aligned(a, b)
+    # -(-a // b): floordiv rounds towards minus infinity.
+    return Scaled(integer(0) - (integer(0) - left.units).floordiv(right.units), 0, left.bound)
+
+
+def floor_quotient(a: Scaled, b: Scaled) -> Scaled:
+    """The whole number from a / b downwards, for a >= 0 and b > 0."""
+    left, right = aligned(a, b)
+    return Scaled(left.units.floordiv(right.units), 0, left.bound)
+
+
+def _summable(a: Scaled, b: Scaled) -> tuple[Scaled, Scaled]:
+    if a.bound + b.bound <= MAX_UNITS:
+        return a, b
+    return tuple(Scaled(within(x.units, _HALF), x.scale, min(x.bound, _HALF)) for x in (a, b))  # type: ignore[return-value]

@@ -1,0 +1,266 @@
+"""A book at work on frames: the compiled twin, and the reference for the rows that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from assay.errors import AssayError, ConfigurationError, PricingError, nearest
+from assay.money import EXACT, MAX_DIGITS
+from assay.pricing.batch import DOUBT, GIVEN_CURRENCY, POSITION, BatchRating
+from assay.pricing.rates import RATE_PLACES
+from assay.pricing.rating import DocumentRating, Rating
+from assay.pricing.receipt import RESIDUE_PLACES, Line
+from assay.pricing.step import Step
+from assay.pricing.terms import Terms
+
+ERROR = "pricing_error"
+
+_EXACT = pl.Decimal(MAX_DIGITS, RATE_PLACES)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The steps of a book, run on documents by the reference and on frames by the twin.
+
+    Attributes:
+        steps: In order.
+        terms: What they share.
+        inputs: Names of all inputs that are read.
+        documents: Whether a step looks at all lines of a document.
+    """
+
+    steps: Sequence[Step]
+    terms: Terms
+    inputs: frozenset[str]
+    documents: bool
+
+    def document(self, lines: Sequence[Mapping[str, object]]) -> DocumentRating:
+        """The reference: the lines of one document, priced. Wants the exact context.
+
+        Raises:
+            PricingError: A line cannot be priced.
+        """
+        document = DocumentRating([Rating(self.terms, line) for line in lines])
+        for step in self.steps:
+            document.begin(step)
+            step.apply_document(document)
+        document.check()
+        return document
+
+    def frame(self, frame: pl.LazyFrame, inputs: Mapping[str, str], outputs: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+        """The twin: all rows, with what was computed and which of them are in doubt."""
+        batch = BatchRating(self.terms, frame, inputs, receipts="receipt" in outputs, documents=self.documents)
+        for step in self.steps:
+            batch.begin(step)
+            step.open_expr(batch)
+        for step in self.steps:
+            batch.begin(step)
+            step.apply_expr(batch)
+        return batch.finish(outputs)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Prices frames; rows in doubt by the reference.
+
+    Attributes:
+        runner: The book.
+        inputs: Names of inputs to names of columns, where they differ.
+        outputs: The columns to make.
+        raising: Whether a row that cannot be priced ends it all, or gets its reason in a column.
+    """
+
+    runner: Runner
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, pl.DataType]
+    raising: bool
+
+    def check(self, schema: pl.Schema) -> None:
+        """Check the types of columns, before there are any.
+
+        Raises:
+            ConfigurationError: A column is a float (also a TypeError), or not what the input must be.
+        """
+        self.runner.frame(pl.LazyFrame(schema=schema), self.inputs, self.outputs)
+
+    def lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """All rows, by native expressions in the streaming engine; each is a document of its own."""
+        return self._priced(frame).map_batches(partial(self._settled, before=0), streamable=True)
+
+    def eagerly(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
+        """All rows of some documents; `before` (-1: unknown) rows came before them."""
+        return self._settled(self._priced(frame.lazy()).collect(), before=before)
+
+    def _priced(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        priced = self.runner.frame(frame, self.inputs, self.outputs)
+        return priced.with_columns(pl.lit(None, dtype=pl.String).alias(ERROR)) if ERROR in self.outputs else priced
+
+    def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
+        """Price the rows in doubt by the reference."""
+        doubt = frame[DOUBT].fill_null(value=True)
+        if not doubt.any():
+            return frame
+        rows = frame.filter(doubt)
+        results: list[dict[str, object]] = []
+        for position, result in zip(rows[POSITION], self._referred(rows), strict=True):
+            if isinstance(result, Rating):
+                results.append(self._shown(result))
+                continue
+            if self.raising:
+                where = f"row {before + position} (the first is 0): " if before >= 0 else ""
+                raise PricingError(f'{where}{result}; errors="column" prices the others and gives the reasons')
+            results.append({ERROR: str(result)})
+        fixed = {
+            name: pl.Series([row.get(name) for row in results], dtype=dtype) for name, dtype in self.outputs.items()
+        }
+        settled = rows.with_columns(pl.DataFrame(fixed).get_columns())
+        if "currency" in self.outputs:
+            # A row that could not be priced keeps its own.
+            settled = settled.with_columns(pl.col("currency").fill_null(self._own_currency(rows)))
+        return pl.concat([frame.filter(~doubt), settled.select(frame.columns)]).sort(POSITION)
+
+    def _own_currency(self, rows: pl.DataFrame) -> pl.Series | str:
+        column = self._column("currency", rows)
+        return self.runner.terms.currency if column is None else rows[column].cast(pl.String)
+
+    def _column(self, name: str, rows: pl.DataFrame) -> str | None:
+        """The column of an input, as it was before `currency` was written over."""
+        column = self.inputs.get(name, name)
+        if column == "currency" and GIVEN_CURRENCY in rows.columns:
+            return GIVEN_CURRENCY
+        own = column in self.outputs and column != self.inputs.get(name)
+        return None if own or column not in rows.columns else column
+
+    def _referred(self, rows: pl.DataFrame) -> Iterator[Rating | AssayError]:
+        """Each row by the reference, or why it cannot be priced."""
+        columns = {name: column for name in self.runner.inputs if (column := self._column(name, rows)) is not None}
+        lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
+        if not lines:
+            lines = [{} for _ in range(rows.height)]
+        key = columns.get("document_id") if self.runner.documents else None
+        if key is None:
+            groups = [[index] for index in range(rows.height)]
+        else:
+            groups = (
+                rows.with_row_index("__index").group_by(key, maintain_order=True).agg("__index")["__index"].to_list()
+            )
+        results: dict[int, Rating | AssayError] = {}
+        for group in groups:
+            results |= zip(group, self._document([lines[index] for index in group], key), strict=True)
+        return (results[index] for index in range(rows.height))
+
+    def _document(self, lines: list[dict[str, object]], key: str | None) -> Sequence[Rating | AssayError]:
+        if key is not None and lines[0]["document_id"] is None:
+            return [PricingError("document_id is null")] * len(lines)
+        try:
+            with localcontext(EXACT):
+                return self.runner.document(lines).lines
+        except PricingError as error:
+            return [error] * len(lines)
+
+    def _shown(self, rating: Rating) -> dict[str, object]:
+        with localcontext(EXACT):
+            receipt = rating.receipt()
+            shown: dict[str, object] = {
+                "allowance": rating.allowance,
+                "surcharge": rating.surcharge,
+                "taxes": [
+                    {name: getattr(tax, name) for name in ("code", "category", "base", "amount", "retained")}
+                    | {"rate": _held(tax.rate)}
+                    for tax in receipt.taxes
+                ],
+                "receipt": [_line(line) for line in receipt.lines],
+            }
+        return {name: shown[name] if name in shown else getattr(receipt, name, None) for name in self.outputs}
+
+
+def taxes_type(amount: pl.DataType) -> pl.DataType:
+    """The column `taxes`."""
+    return pl.List(
+        pl.Struct(
+            {
+                "code": pl.String(),
+                "category": pl.String(),
+                "rate": _EXACT,
+                "base": amount,
+                "amount": amount,
+                "retained": pl.Boolean(),
+            }
+        )
+    )
+
+
+def receipt_type(amount: pl.DataType) -> pl.DataType:
+    """The column `receipt`."""
+    return pl.List(
+        pl.Struct(
+            {
+                "id": pl.String(),
+                "step": pl.String(),
+                "what": pl.String(),
+                "quantity": _EXACT,
+                "rate": _EXACT,
+                "amount": amount,
+                "residue": pl.Decimal(MAX_DIGITS, RESIDUE_PLACES),
+                "adds_to_total": pl.Boolean(),
+                "tier": pl.Int64(),
+                "currency": pl.String(),
+            }
+        )
+    )
+
+
+def _line(line: Line) -> dict[str, Any]:
+    fields = ("id", "step", "what", "amount", "residue", "adds_to_total", "tier", "currency")
+    shown = {name: getattr(line, name) for name in fields}
+    return shown | {"quantity": _held(line.quantity), "rate": _held(line.rate)}
+
+
+def _held(value: Decimal | None) -> Decimal | None:
+    """The value where its column can hold it."""
+    if value is None:
+        return None
+    shown = value.normalize()
+    exponent = shown.as_tuple().exponent
+    fits = isinstance(exponent, int) and -exponent <= RATE_PLACES and shown.adjusted() < MAX_DIGITS - RATE_PLACES
+    return value if fits else None
+
+
+def check_columns(
+    needed: frozenset[str],
+    usable: frozenset[str],
+    inputs: Mapping[str, str],
+    outputs: frozenset[str],
+    schema: pl.Schema,
+) -> None:
+    """Check that the frame has what a book needs, and room for what it adds.
+
+    Raises:
+        ConfigurationError: Listing every column that is missing or in the way.
+    """
+    wrong = []
+    for name in inputs:
+        if name not in usable:
+            near = nearest(name, usable)
+            hint = f'; did you mean "{near}"?' if near else ""
+            wrong.append(f'the book has no input "{name}"{hint} It needs {", ".join(sorted(needed)) or "none"}')
+    required = {*needed, *(name for name in inputs if name in usable)}
+    for name in sorted(required):
+        column = inputs.get(name, name)
+        if column not in schema:
+            near = nearest(column, schema.names())
+            hint = f'; the nearest is "{near}"' if near else f"; there are {', '.join(schema.names()) or 'none'}"
+            of = f" for the input {name}" if column != name else ""
+            wrong.append(f'no column "{column}"{of}{hint}')
+    overwritten = {"currency"} if inputs.get("currency", "currency") == "currency" else set()
+    clashing = sorted((outputs - overwritten) & set(schema.names()))
+    if clashing:
+        wrong.append(f"the book adds {', '.join(clashing)}, which the frame has already: rename or drop before pricing")
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
