@@ -141,13 +141,13 @@ def test_the_currencies_are_those_of_the_list(folder: Path) -> None:
         code, digits = entry.findtext("Ccy"), entry.findtext("CcyMnrUnts")
         if code is not None and digits is not None:
             known[code] = int(digits) if digits.isdigit() else None
-    for code, digits in known.items():
-        if digits is None:
+    for code, units in known.items():
+        if units is None:
             with pytest.raises(ConfigurationError, match="no minor unit"):
                 minor_units(code)
         else:
-            assert minor_units(code) == digits
-    counts = {digits: list(known.values()).count(digits) for digits in (0, 3, 4, None)}
+            assert minor_units(code) == units
+    counts = {units: list(known.values()).count(units) for units in (0, 3, 4, None)}
     assert counts == {0: 17, 3: 7, 4: 2, None: 13}
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "infer": ("assay.cli.infer", "Build", "Print a Pydantic model of the records of a file."),
     "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
     "runs": ("assay.cli.runs", "Look", "List past runs, or show one."),
+    "explain": ("assay.cli.explain", "Look", "Show how one record came to its price, and prove it."),
     "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay or discard rejected records."),
 }
 SECTIONS = ("Build", "Run", "Look")

@@ -2,6 +2,7 @@
 
 from assay.pipeline.definition import MoneyColumns, Pipeline, Source
 from assay.pipeline.execution import recover, replay
+from assay.pipeline.explaining import Explanation, explain
 from assay.pipeline.loading import Broken, find, load
 from assay.pipeline.outputs import GroupBy, Rows
 from assay.pipeline.preview import Preview
@@ -12,6 +13,7 @@ from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Re
 __all__ = [
     "Broken",
     "Deduplicate",
+    "Explanation",
     "Explode",
     "Filter",
     "GroupBy",
@@ -25,6 +27,7 @@ __all__ = [
     "Result",
     "Rows",
     "Source",
+    "explain",
     "find",
     "load",
     "recover",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -261,10 +260,9 @@ class Execution:
     @property
     def _definition(self) -> dict[str, Any]:
         params = self._plan.context.params
-        fingerprints = [self._plan.pipeline.fingerprint(), *(step.fingerprint for step in self._plan.steps)]
         return {
             "params": params.model_dump(mode="json") if params is not None else {},
-            "fingerprint": hashlib.sha256(" ".join(fingerprints).encode()).hexdigest(),
+            "fingerprint": self._plan.fingerprint,
             "output": str(self._output.resolve()) if self._output else None,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,6 +57,12 @@ class Plan:
         self.files()
         for step in self.steps:
             step.open()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the definition, the books and the tables; wants `open`."""
+        parts = [self.pipeline.fingerprint(), *(step.fingerprint for step in self.steps)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def files(self) -> list[SourceFile]:
         """The files of the source, each with a known format."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,13 @@ class Publication:
                 "discard them, or mend their keys (assay rejects)",
                 sink=name,
             )
+
+    def published(self) -> Iterator[tuple[str, pl.LazyFrame]]:
+        """What each output has published now, where it has anything."""
+        for name, target in self._targets.items():
+            stored = target.read()
+            if stored is not None:
+                yield name, stored
 
     def prepare(self) -> list[Staged]:
         """Finish staging, durably; what this gives is all that publishing needs."""

@@ -49,6 +49,7 @@ from assay.pricing.strategies import (
 from assay.pricing.tiers import Tier
 from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import Column
+from assay.pricing.verification import Verifier
 
 __all__ = [
     "NO_RATE",
@@ -108,6 +109,7 @@ __all__ = [
     "TimeOfUse",
     "TimeRate",
     "UsageModel",
+    "Verifier",
     "Volume",
     "Wording",
     "allocate",

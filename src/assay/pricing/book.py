@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -212,20 +212,37 @@ class PriceBook(BaseModel):
             ConfigurationError: A column is missing, a float (also a TypeError), or in the way of an output.
         """
         lazy = frame.lazy()
-        names = dict(inputs or {})
-        outputs = self.output_schema(errors, receipts=receipts)
         schema = lazy.collect_schema()
-        check_columns(
-            self.required_inputs(), self.required_inputs() | self.optional_inputs(), names, frozenset(outputs), schema
-        )
-        wanted = [*schema.names(), *(name for name in outputs if name not in schema)]
-        twin = Twin(self._runner(rates), names, outputs, raising=errors == "raise")
-        document = names.get("document_id", "document_id")
+        twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
+        document = (inputs or {}).get("document_id", "document_id")
         if not self.concerns_documents() or document not in schema:
             return twin.lazily(lazy).select(wanted)
         twin.check(schema)
-        made = pl.Schema({name: outputs[name] if name in outputs else schema[name] for name in wanted})
+        made = pl.Schema({name: twin.outputs[name] if name in twin.outputs else schema[name] for name in wanted})
         return as_lazy(lambda: (part.select(wanted) for part in by_document(lazy, document, twin.eagerly)), made)
+
+    def price_documents(
+        self,
+        frame: pl.LazyFrame | pl.DataFrame,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        rates: Mapping[str, Rates] | None = None,
+        receipts: bool = False,
+        errors: Literal["raise", "column"] = "raise",
+    ) -> Iterator[pl.DataFrame]:
+        """Price like `price`, a part at a time: each has all rows of its documents.
+
+        Documents whose rows do not stand together are put together, so that the order of rows is that of `price` only
+        where they do. Rows must say their document.
+        """
+        lazy = frame.lazy()
+        schema = lazy.collect_schema()
+        twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
+        document = (inputs or {}).get("document_id", "document_id")
+        if document not in schema:
+            raise ConfigurationError(f'no column "{document}" says which document a row belongs to')
+        twin.check(schema)
+        return (part.select(wanted) for part in by_document(lazy, document, twin.eagerly, one_row_each=False))
 
     def totals(
         self,
@@ -362,6 +379,23 @@ class PriceBook(BaseModel):
             else:
                 joined[-1] = both
         return tuple(joined)
+
+    def _twin(
+        self,
+        schema: pl.Schema,
+        inputs: Mapping[str, str] | None,
+        rates: Mapping[str, Rates] | None,
+        *,
+        receipts: bool,
+        errors: Literal["raise", "column"],
+    ) -> tuple[Twin, list[str]]:
+        """The twin for frames of these columns, and the columns that come out."""
+        names = dict(inputs or {})
+        outputs = self.output_schema(errors, receipts=receipts)
+        needed = self.required_inputs()
+        check_columns(needed, needed | self.optional_inputs(), names, frozenset(outputs), schema)
+        wanted = [*schema.names(), *(name for name in outputs if name not in schema)]
+        return Twin(self._runner(rates), names, outputs, raising=errors == "raise"), wanted
 
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)

@@ -5,7 +5,7 @@ from assay.pipeline.steps.explode import Explode
 from assay.pipeline.steps.filter import Filter
 from assay.pipeline.steps.function import Function, FunctionStep, rowwise
 from assay.pipeline.steps.lookup import Lookup
-from assay.pipeline.steps.price import Price
+from assay.pipeline.steps.price import BoundDocumentPrice, BoundPrice, Price
 from assay.pipeline.steps.protocol import (
     REJECTED,
     BoundStep,
@@ -19,6 +19,8 @@ from assay.pipeline.steps.reconcile import Reconcile
 
 __all__ = [
     "REJECTED",
+    "BoundDocumentPrice",
+    "BoundPrice",
     "BoundStep",
     "Deduplicate",
     "Explode",

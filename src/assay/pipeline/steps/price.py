@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.lookups import LookupContext, Table
-from assay.pipeline.context import Context, visible
-from assay.pipeline.steps.protocol import Outcome, reject_rows
-from assay.pricing import NO_RATE, PriceBook, RatesTable
+from assay.pipeline.context import IDENTITY, Context, visible
+from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, WholeOutcome, reject_rows
+from assay.pricing import NO_RATE, PriceBook, RatesTable, Verifier
+
+VERIFIED = 100
 
 
 @dataclass(frozen=True)
 class Price:
-    """Price each row by a book: adds base, discount, net, tax, gross and currency.
+    """Price each row by a book: adds base, discount, net, tax, gross, currency, and what else the book makes.
 
     Args:
         book: A PriceBook, or the file that holds one.
         inputs: The book's input names to the columns here, such as {"quantity": "qty"}; others have the same name.
-        rates: Named rate tables that the book's conversions ask for; a table has the columns currency and rate.
-        document: The column that names the document a row belongs to, for steps that concern a whole document.
+        rates: Named rate tables that the book's conversions ask for; a table has the columns currency and rate and,
+            if it is dated, valid_from.
+        document: The column that names the document a row belongs to, for steps that concern a whole document. A
+            document with a row that cannot be priced is rejected as a whole.
+        receipts: Add the column `receipt`, a list of lines that say how the price came about.
+        verify: So many rows of each run, and those with the smallest and largest values, are priced once more by the
+            reference; a difference fails the run.
         name: What the ledger calls it.
     """
 
@@ -31,9 +40,11 @@ class Price:
     inputs: Mapping[str, str] = field(default_factory=dict)
     rates: Mapping[str, Table] = field(default_factory=dict)
     document: str | None = None
+    receipts: bool = False
+    verify: int = VERIFIED
     name: str = "price"
 
-    def bind(self, schema: pl.Schema, context: Context) -> BoundPrice:
+    def bind(self, schema: pl.Schema, context: Context) -> BoundStep:
         """Load the book and check its inputs against the columns."""
         book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(context.find(self.book))
         where = f"step {self.name}" + (f" ({self.book})" if isinstance(self.book, str) else "")
@@ -44,55 +55,77 @@ class Price:
             lacking = [column for column in ("currency", "rate") if column not in table.columns()]
             if lacking:
                 raise ConfigurationError(f"the rates {name} have no column {', '.join(lacking)}", where=where)
+        inputs = dict(self.inputs)
+        if self.document is not None:
+            inputs.setdefault("document_id", self.document)
         try:
             priced = book.price(
-                pl.LazyFrame(schema=visible(schema)), inputs=self.inputs, rates=_no_rates(self.rates), errors="column"
+                pl.LazyFrame(schema=visible(schema)),
+                inputs=inputs,
+                rates={name: _none_of(table) for name, table in self.rates.items()},
+                receipts=self.receipts,
+                errors="column",
             )
             made = priced.collect_schema()
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=where) from None
         columns = pl.Schema(schema | {name: dtype for name, dtype in made.items() if name != "pricing_error"})
-        return BoundPrice(self.name, columns, self, book, context.lookup)
+        whole = book.concerns_documents() and "document_id" in inputs
+        bound = BoundDocumentPrice if whole else BoundPrice
+        return bound(self.name, columns, self, book, inputs, context.lookup)
 
 
-def _no_rates(tables: Mapping[str, Table]) -> dict[str, Any]:
-    return {name: RatesTable({}) for name in tables}
+def _none_of(table: Table) -> RatesTable:
+    """Rates of the table's columns, before it is read."""
+    columns = table.columns()
+    dated = [name for name in ("valid_from",) if name in columns]
+    return RatesTable(pl.DataFrame(schema={name: columns[name] for name in ("currency", "rate", *dated)}))
 
 
 @dataclass
-class BoundPrice:
+class _Pricing:
     """A checked pricing step."""
 
     name: str
     schema: pl.Schema
     definition: Price
     book: PriceBook
+    inputs: Mapping[str, str]
     context: LookupContext
     fans_out: bool = False
     fingerprint: str = ""
     _rates: dict[str, Any] = field(default_factory=dict, repr=False)
+    _verifier: Verifier | None = field(default=None, repr=False)
 
     def open(self) -> None:
         """Read the rate tables."""
         fingerprints = [self.book.fingerprint]
         for name, table in self.definition.rates.items():
-            opened = table.open(self.context, ("currency",))
+            dated = "valid_from" in table.columns()
+            opened = table.open(self.context, ("currency", "valid_from") if dated else ("currency",))
             self._rates[name] = RatesTable(opened.frame)
             fingerprints.append(opened.fingerprint)
         self.fingerprint = " ".join(fingerprints)
+        self._verifier = Verifier(self.book, self.definition.verify, inputs=self.inputs, rates=self._rates)
 
-    def apply(self, rows: pl.DataFrame) -> Outcome:
-        """Price; what cannot be priced is rejected with the step of the book that said so."""
-        priced = self.book.price(rows.lazy(), inputs=self.definition.inputs, rates=self._rates, errors="column")
-        frame = priced.collect()
-        wrong = frame.filter(pl.col("pricing_error").is_not_null())
-        kept = frame.select(self.schema.names())
-        if not wrong.height:
-            return Outcome(kept)
+    def quote(self, rows: pl.DataFrame) -> Any:
+        """The rows of one document (or one row) by the reference: a DocumentReceipt."""
+        known = self.book.required_inputs() | self.book.optional_inputs()
+        columns = {name: column for name in known if (column := self.inputs.get(name, name)) in rows.columns}
+        lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
+        return self.book.quote_document(lines, rates=self._rates)
+
+    def _priced(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return self.book.price(
+            rows, inputs=self.inputs, rates=self._rates, receipts=self.definition.receipts, errors="column"
+        )
+
+    def _rejected(self, wrong: pl.DataFrame) -> pl.DataFrame:
+        """Rejects of rows that could not be priced, with the step of the book that said so."""
         reason = pl.col("pricing_error")
         unrated = reason.str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
-        currency = self.definition.inputs.get("currency", "currency")
-        rejected = reject_rows(
+        currency = self.inputs.get("currency", "currency")
+        return reject_rows(
             wrong,
             "pricing",
             pl.when(unrated.is_null()).then(pl.lit("")).otherwise(pl.lit(currency)),
@@ -100,5 +133,55 @@ class BoundPrice:
             reason,
             unrated.fill_null(""),
         )
-        fine = frame.filter(pl.col("pricing_error").is_null()).select(self.schema.names())
-        return Outcome(fine, rejected)
+
+
+@dataclass
+class BoundPrice(_Pricing):
+    """Prices rows by themselves."""
+
+    def apply(self, rows: pl.DataFrame) -> Outcome:
+        """Price; what cannot be priced is rejected."""
+        frame = self._priced(rows.lazy()).collect()
+        wrong = frame["pricing_error"].is_not_null()
+        fine = frame.filter(~wrong).select(self.schema.names())
+        if self._verifier is not None:
+            self._verifier.check(rows.filter(~wrong), fine)
+        return Outcome(fine, self._rejected(frame.filter(wrong)) if wrong.any() else None)
+
+
+@dataclass
+class BoundDocumentPrice(_Pricing):
+    """Prices whole documents, of which all rows must be seen."""
+
+    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
+        """Price; of a document with a row that cannot be priced all are rejected."""
+        self._folder = tempfile.TemporaryDirectory(prefix="assay-priced-")
+        rejected = [pl.DataFrame(schema=REJECTED)]
+        files = []
+        for number, part in enumerate(self._parts(rows)):
+            wrong = part["pricing_error"].is_not_null()
+            if wrong.any():
+                rejected.append(self._rejected(part.filter(wrong)))
+            files.append(Path(self._folder.name) / f"{number:06}.arrow")
+            part.filter(~wrong).select(self.schema.names()).write_ipc(files[-1])
+        priced = pl.scan_ipc(files) if files else pl.LazyFrame(schema=self.schema)
+        gone = pl.concat(rejected)
+        if gone.height:
+            priced = priced.join(gone.select(IDENTITY).unique().lazy(), on=IDENTITY, how="anti", maintain_order="left")
+        return WholeOutcome(priced, gone)
+
+    def _parts(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        given = rows.collect_schema().names()
+        overwritten = [name for name in given if name in self.book.output_schema()]
+        kept = rows.with_columns(pl.col(name).alias(f"_given_{name}") for name in overwritten)
+        parts = self.book.price_documents(
+            kept, inputs=self.inputs, rates=self._rates, receipts=self.definition.receipts, errors="column"
+        )
+        for part in parts:
+            fine = part.filter(pl.col("pricing_error").is_null())
+            if self._verifier is not None:
+                before = fine.with_columns(pl.col(f"_given_{name}").alias(name) for name in overwritten)
+                self._verifier.check(before.select(given), fine)
+            yield part

@@ -1,0 +1,145 @@
+"""`assay explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assay.cli.console import output, print_json, say
+from assay.cli.runs import find_run, open_store
+
+if TYPE_CHECKING:
+    from assay.pipeline import Explanation
+
+#: Characters of a value that are shown.
+_LONGEST = 100
+
+
+@click.command(
+    "explain", epilog="\b\nExamples:\n  assay explain latest A-1/2\n  assay explain 20260102-101500-ab12 A-1/2 --json"
+)
+@click.argument("run")
+@click.argument("key")
+@click.option("--pipeline", help="The pipeline, where RUN is latest and there are several.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def explain_command(context: click.Context, run: str, key: str, pipeline: str | None, as_json: bool) -> None:
+    """Show how the record KEY of RUN came to its price, and prove it by computing it again.
+
+    KEY is the value of the source's key; several columns are parted by "/". RUN is an id, the beginning of one, or
+    latest. Exit status 1: what was computed again is not what was published.
+    """
+    from assay.pipeline import explain, load  # noqa: PLC0415 - --help shall not wait for these
+    from assay.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.load()
+    with open_store(settings) as store:
+        found = find_run(store, run, pipeline)
+    explanation = explain(load(found.pipeline, settings), found, key, settings)
+    if as_json:
+        print_json({"schema": 1, **_as_json(explanation)})
+    else:
+        _print(explanation, found.pipeline)
+    if not explanation.proven:
+        context.exit(1)
+
+
+def _print(explanation: Explanation, pipeline: str) -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    place = explanation.place
+    key = " / ".join(str(value) for value in explanation.key.values())
+    output().print(Text.assemble((key, "bold"), f"  run {explanation.run} of {pipeline}"))
+    line = "" if place["line"] is None else f", line {place['line']}"
+    say(f"from {place['source']}, record {place['record']} (the first is 0){line}, byte {place['offset']}")
+    _print_row(explanation.record)
+    for step, rows in explanation.steps:
+        say("")
+        output().print(Text(f"step {step}", "bold"))
+        priced = [one for one in explanation.prices if one.step == step]
+        for one in priced:
+            for text in one.receipt.explain().splitlines():
+                say(f"  {text}")
+            if one.document is not None:
+                say(f"  priced together with all {one.document} lines of its document")
+            say(f"  price book {one.receipt.fingerprint[:12]}")
+        for row in () if priced else rows:
+            _print_row(row)
+        if not rows:
+            say("  the record ends here")
+    say("")
+    _print_proof(explanation)
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    if not row:
+        say("  as before")
+    width = max(map(len, row), default=0)
+    for name, value in row.items():
+        text = "null" if value is None else str(value)
+        say(f"  {name:<{width}}  {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}")
+
+
+def _print_proof(explanation: Explanation) -> None:
+    for note in explanation.notes:
+        say(f"note: {note}")
+    for difference in explanation.differences:
+        say(f"DIFFERS: {difference}")
+    if not explanation.proven:
+        return
+    if not explanation.prices:
+        say("no book prices this record: the steps above show what was computed")
+        return
+    published = [name for name, rows in explanation.published.items() if rows]
+    also = f", and what is published in {', '.join(published)}" if published else ""
+    say(f"proven: the reference, the compiled book{also} agree to the last digit")
+
+
+def _as_json(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "run": explanation.run,
+        "key": _plain(explanation.key),
+        "place": explanation.place,
+        "record": _plain(explanation.record),
+        "steps": [{"step": step, "rows": [_plain(row) for row in rows]} for step, rows in explanation.steps],
+        "prices": [
+            {
+                "step": one.step,
+                "book": one.receipt.book,
+                "fingerprint": one.receipt.fingerprint,
+                "currency": one.receipt.currency,
+                "net": str(one.receipt.net),
+                "tax": str(one.receipt.tax),
+                "gross": str(one.receipt.gross),
+                "payable": str(one.receipt.payable),
+                "lines": [
+                    {
+                        "id": line.id,
+                        "step": line.step,
+                        "what": line.what,
+                        "text": line.text,
+                        "quantity": None if line.quantity is None else str(line.quantity),
+                        "rate": None if line.rate is None else str(line.rate),
+                        "amount": str(line.amount),
+                        "exact": str(line.exact),
+                        "residue": str(line.residue),
+                        "currency": line.currency,
+                        "adds_to_total": line.adds_to_total,
+                        "tier": line.tier,
+                    }
+                    for line in one.receipt.lines
+                ],
+            }
+            for one in explanation.prices
+        ],
+        "published": {name: [_plain(row) for row in rows] for name, rows in explanation.published.items()},
+        "notes": explanation.notes,
+        "differences": explanation.differences,
+        "proven": explanation.proven,
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    simple = (bool, int, type(None))
+    return {name: value if isinstance(value, simple) else str(value) for name, value in row.items()}
