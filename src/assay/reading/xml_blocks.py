@@ -19,7 +19,7 @@ import numpy as np
 
 from assay.errors import SourceError
 from assay.reading.block import PAD, Block, Damage, Ints
-from assay.reading.octets import Octets, Words
+from assay.reading.octets import Octets, Words, rare
 from assay.reading.raw import Limits, RawRecord
 from assay.reading.xml_split import CHUNK, Place, XmlSplitter
 
@@ -130,7 +130,7 @@ class XmlBlocks:
         if found is None:
             return None
         starts, ends, opening = found
-        newlines = np.flatnonzero(text.content == _LF)
+        newlines = rare(text.content == _LF)
         lines = np.searchsorted(newlines, starts) + place.line
         head, tail = place.frame
         block = Block(
