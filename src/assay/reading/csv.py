@@ -19,6 +19,7 @@ from assay.errors import ConfigurationError, SourceError, ValidationError
 from assay.reading.block import PAD, Block, gathered, undecodable
 from assay.reading.csv_rows import clean, quoting, rows
 from assay.reading.factory import ProcessorFactory
+from assay.reading.octets import rare
 from assay.reading.raw import EXCERPT, Limits, Problem, RawRecord
 from assay.reading.sniffing import SNIFFED, refuse_other
 from assay.reading.texts import BLANKS, keeps_blanks, keys_of, refuse_strict
@@ -417,7 +418,7 @@ class _Splitter:
                 _checked(dialect, buffer[starts[row] : ends[row]], names)
             except ValidationError as error:
                 problems[row] = Problem("csv_invalid", error.message)
-        newlines = np.flatnonzero(view[:after] == 10)
+        newlines = rare(view[:after] == 10)
         lines = np.searchsorted(newlines, starts) + self._line
         numbers = np.arange(self._record, self._record + len(starts))
         self._record += len(starts)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.reading.block import Bools, Ints
+from assay.reading.octets import rare
 
 Octets = npt.NDArray[np.uint8]
 
@@ -48,7 +49,7 @@ def quoting(data: Octets, delimiter: int, quote: int | None) -> Quoting:
     """
     if quote is None:
         return Quoting(np.zeros(0, np.int64), len(data))
-    quotes: Ints = np.flatnonzero(data == quote)
+    quotes = rare(data == quote)
     if not len(quotes):
         return Quoting(quotes, len(data))
     before = data[np.maximum(quotes - 1, 0)]
@@ -88,7 +89,7 @@ class Rows:
 
 def rows(data: Octets, delimiter: int, found: Quoting) -> Rows:
     """The whole rows with which some text begins, as far as its quoting goes."""
-    newlines = found.outside(np.flatnonzero(data[: found.limit] == _LF))
+    newlines = found.outside(rare(data[: found.limit] == _LF))
     if not len(newlines):
         none = np.zeros(0, np.int64)
         return Rows(none, none, 0)
@@ -115,6 +116,6 @@ def clean(text: bytes, starts: Ints, ends: Ints) -> Bools:
     for byte in (0, _CR):
         # To look for one byte takes no time.
         if text.find(byte, 0, int(ends[-1])) >= 0:
-            odd = np.flatnonzero(np.frombuffer(text, np.uint8) == byte)
+            odd = rare(np.frombuffer(text, np.uint8) == byte)
             none &= np.searchsorted(odd, starts) == np.searchsorted(odd, ends)
     return none

@@ -15,6 +15,7 @@ from assay.reading.factory import ProcessorFactory
 from assay.reading.json_stream import JsonCursor
 from assay.reading.json_text import QUOTE
 from assay.reading.jsonl import decode_json
+from assay.reading.octets import rare
 from assay.reading.raw import EXCERPT, Limits, RawRecord
 from assay.reading.sniffing import SNIFFED, refuse_other
 
@@ -169,7 +170,7 @@ class _Walk:
             self._singly = self._count + _FAR
         if not len(starts):
             return None
-        newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF)
+        newlines = rare(np.frombuffer(text, np.uint8) == _LF)
         problems = {row: limits.too_deep() for row in np.flatnonzero(found.depths > limits.max_record_depth).tolist()}
         for row in np.flatnonzero(ends - starts > limits.max_record_bytes).tolist():
             problems[row] = limits.too_long(int(ends[row] - starts[row]))

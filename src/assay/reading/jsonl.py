@@ -12,6 +12,7 @@ from pydantic import BaseModel, RootModel
 from assay.errors import SourceError, ValidationError
 from assay.reading.block import PAD, Block
 from assay.reading.factory import ProcessorFactory
+from assay.reading.octets import rare
 from assay.reading.raw import EXCERPT, Limits, RawRecord
 from assay.reading.sniffing import SNIFFED, is_array_of_records, refuse_document, refuse_other
 
@@ -101,7 +102,7 @@ class JsonlProcessor:
     def _lines(self, data: bytes, offset: int, line: int, record: int) -> tuple[Block, int]:
         """The lines of some bytes, which begin with these numbers, and how many of them end there."""
         view = np.frombuffer(data, np.uint8, len(data) - len(PAD))
-        ends = np.flatnonzero(view == _LF)
+        ends = rare(view == _LF)
         newlines = len(ends)
         if not newlines or ends[-1] != len(view) - 1:
             ends = np.append(ends, len(view))

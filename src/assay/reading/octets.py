@@ -16,6 +16,8 @@ Words = npt.NDArray[np.uint64]
 _WORD: Final = 8
 #: Bytes that are looked at together: what a block is padded with.
 _WINDOW: Final = len(PAD)
+#: From this part of all words on, one in so many, nothing is gained by passing over the others.
+_DENSE: Final = 8
 
 
 class Octets:
@@ -63,6 +65,21 @@ class Octets:
             window = np.ndarray((len(self.bytes) - width + 1,), f"S{width}", self.data, 0, (1,))
             self._windows[width] = window
         return window
+
+
+def rare(there: Bools) -> Ints:
+    """Where it is so, as `np.flatnonzero` tells; in half the time where that is at one place in a hundred or fewer.
+
+    Eight are looked at together first, and singly only where one of them is.
+    """
+    size = len(there) - len(there) % _WORD
+    words = there[:size].view(np.uint64)
+    some = np.flatnonzero(words != 0)
+    if len(some) * _DENSE > len(words):
+        return np.flatnonzero(there)
+    inside = np.flatnonzero(words[some].view(np.bool_))
+    places: Ints = some[inside // _WORD] * _WORD + inside % _WORD
+    return np.concatenate((places, np.flatnonzero(there[size:]) + size)) if size < len(there) else places
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ import numpy as np
 
 from assay.errors import SourceError
 from assay.reading.block import PAD, Block, Damage, Ints
-from assay.reading.octets import Octets, Words
+from assay.reading.octets import Octets, Words, rare
 from assay.reading.raw import Limits, RawRecord
 from assay.reading.xml_split import CHUNK, Place, XmlSplitter
 
@@ -76,8 +76,8 @@ class XmlBlocks:
                     stretch = CHUNK
                 yield block
 
-    def _fill(self, size: int) -> None:
-        """Have so many bytes, if there are."""
+    def _read(self, size: int, behind: bytes = b"") -> bytes:
+        """What is read and not yet given, so many bytes if there are, and these behind it."""
         parts = [self._data]
         have = len(self._data)
         while have < size and not self._ended:
@@ -85,7 +85,7 @@ class XmlBlocks:
             self._ended = not part
             parts.append(part)
             have += len(part)
-        self._data = b"".join(parts)
+        return b"".join((*parts, behind))
 
     def _exactly(self, stretch: int) -> Iterator[Block]:
         """By expat, until so many bytes are read and the look can go on behind a record; else to the end."""
@@ -98,7 +98,7 @@ class XmlBlocks:
         while True:
             wanted = splitter.wanted
             if fed == len(self._data):
-                self._fill(fed + wanted)
+                self._data = self._read(fed + wanted)
             chunk = self._data[fed : fed + wanted]
             fed += len(chunk)
             found, failure = splitter.feed(chunk, self._name)
@@ -124,13 +124,14 @@ class XmlBlocks:
         """The records behind a place as far as they follow each other plainly; None where none does."""
         if not place.plain:
             return None
-        self._fill(self._size)
-        text = Octets(self._data + PAD)
+        # To pad it afterwards would be to copy it once more.
+        text = Octets(self._read(self._size, PAD))
         found = _plain_elements(text, place.name.encode(), self._limits)
         if found is None:
+            self._data = text.data[: text.size]
             return None
         starts, ends, opening = found
-        newlines = np.flatnonzero(text.content == _LF)
+        newlines = rare(text.content == _LF)
         lines = np.searchsorted(newlines, starts) + place.line
         head, tail = place.frame
         block = Block(
@@ -148,7 +149,7 @@ class XmlBlocks:
         end = int(ends[-1])
         line = place.line + int(np.searchsorted(newlines, end))
         self._place = replace(place, offset=place.offset + end, line=line, count=place.count + len(starts))
-        self._data = self._data[end:]
+        self._data = text.data[end : text.size]
         return block
 
 

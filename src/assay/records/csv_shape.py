@@ -71,12 +71,14 @@ class Cells:
             end = np.maximum(begin, end)
             empty = begin == end
             if has_quotes and text.quote is not None:
-                quoted = ~empty & (text.bytes[begin] == text.quote)
-                begin, end = begin + quoted, np.maximum(begin + quoted, end - quoted)
-                rows_quoted = np.flatnonzero(quoted)
-                # A quote inside is a doubled one.
-                doubled = text.next_mark(begin[rows_quoted], text.quote) < end[rows_quoted]
-                cursor.ok[rows_quoted[doubled]] = False
+                rows_quoted = np.flatnonzero(~empty & (text.bytes[begin] == text.quote))
+                if len(rows_quoted):
+                    begin, end = begin.copy(), end.copy()
+                    begin[rows_quoted] += 1
+                    end[rows_quoted] = np.maximum(begin[rows_quoted], end[rows_quoted] - 1)
+                    # A quote inside is a doubled one.
+                    doubled = text.next_mark(begin[rows_quoted], text.quote) < end[rows_quoted]
+                    cursor.ok[rows_quoted[doubled]] = False
             states = np.where(empty & self.empty_as_null, NULL, QUOTED).astype(np.uint8)
             level.put(slot, rows, begin, end, states)
         cursor.at = ends

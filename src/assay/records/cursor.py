@@ -16,7 +16,7 @@ import orjson
 
 from assay.reading import Block, Bools, Ints
 from assay.reading.json_text import QUOTE, brackets, unescaped
-from assay.reading.octets import Octets, Words
+from assay.reading.octets import Octets, Words, rare
 
 _WORD: Final = 8
 _FIRST_PRINTED: Final = 32
@@ -56,7 +56,7 @@ class Text(Octets):
         self._marks: dict[int, Ints] = {}
         self.escapes: Ints | None = None
         if self.escape and self.escape in block.data:
-            self.escapes = np.flatnonzero(self.content == self.escape[0])
+            self.escapes = rare(self.content == self.escape[0])
         known = block.marks is not None and block.marks[0] == delimiter
         places = block.marks[1] if known and block.marks is not None else self._delimiters(delimiter)
         self.places: Ints = places if len(places) else np.array([self.size])
@@ -90,13 +90,12 @@ class Text(Octets):
 
     def _odd_places(self) -> Ints:
         """Where a character stands that no value may have in it, for all the layout shows."""
-        odd: Ints = np.flatnonzero(self.content < _FIRST_PRINTED)
-        return odd
+        return rare(self.content < _FIRST_PRINTED)
 
     def in_one_line(self, starts: Ints, ends: Ints) -> Bools:
         """Which of these stretches have no control character at all."""
         if self._breaks is None:
-            self._breaks = np.flatnonzero(self.content < _FIRST_PRINTED)
+            self._breaks = rare(self.content < _FIRST_PRINTED)
         single: Bools = np.searchsorted(self._breaks, starts) == np.searchsorted(self._breaks, np.maximum(ends, starts))
         return single
 
@@ -104,7 +103,7 @@ class Text(Octets):
         """Where a byte stands next, from these places on; the end of the block where it does not."""
         places = self._marks.get(mark)
         if places is None:
-            places = self._marks[mark] = np.append(np.flatnonzero(self.content == mark), self.size)
+            places = self._marks[mark] = np.append(rare(self.content == mark), self.size)
         return places[np.searchsorted(places, at)]
 
     def bracket_ends(self, at: Ints) -> Ints:

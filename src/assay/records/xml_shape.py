@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.reading import Block, Ints
+from assay.reading.octets import rare
 from assay.reading.xml_object import NIL, XSI, FieldShape, ModelShape, Place
 from assay.records.assemble import Constant, Many, Presence, Struct, Value
 from assay.records.claims import Node, NotCompiled, Site
@@ -34,6 +35,7 @@ _PREDEFINED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"
 _LONGEST: Final = 200
 #: An element that nobody asks for and that came more rarely than in one of so many is not looked for.
 _RARE: Final = 20
+_FIRST_PRINTED: Final = 32
 _TAB: Final = 9
 _LF: Final = 10
 #: Texts that stand in no XML document, and the byte that each begins with.
@@ -48,9 +50,9 @@ class XmlText(Text):
 
     def _odd_places(self) -> Ints:
         """Characters that XML forbids, and carriage returns, which become newlines."""
-        content = self.content
-        control = (content < 0x20) & (content != _TAB) & (content != _LF)
-        odd = [np.flatnonzero(control)]
+        control = rare(self.content < _FIRST_PRINTED)
+        which = self.content[control]
+        odd = [control[(which != _TAB) & (which != _LF)]]
         for first, forbidden in _FORBIDDEN:
             # To look for one byte takes no time.
             if first not in self.data:
