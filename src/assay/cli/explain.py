@@ -54,7 +54,12 @@ def _print(explanation: Explanation, pipeline: str) -> None:
     line = "" if place["line"] is None else f", line {place['line']}"
     say(f"from {place['source']}, record {place['record']} (the first is 0){line}, byte {place['offset']}")
     _print_row(explanation.record)
+    untouched: list[str] = []
     for step, rows in explanation.steps:
+        if rows and not any(rows) and not any(one.step == step for one in explanation.prices):
+            untouched.append(step)
+            continue
+        _print_untouched(untouched)
         say("")
         output().print(Text(f"step {step}", "bold"))
         priced = [one for one in explanation.prices if one.step == step]
@@ -68,13 +73,20 @@ def _print(explanation: Explanation, pipeline: str) -> None:
             _print_row(row)
         if not rows:
             say("  the record ends here")
+    _print_untouched(untouched)
     say("")
     _print_proof(explanation)
 
 
+def _print_untouched(steps: list[str]) -> None:
+    """Steps that let the record through as it was."""
+    if steps:
+        say("")
+        say(f"passed {', '.join(steps)}")
+        steps.clear()
+
+
 def _print_row(row: dict[str, Any]) -> None:
-    if not row:
-        say("  as before")
     width = max(map(len, row), default=0)
     for name, value in row.items():
         text = "null" if value is None else str(value)

@@ -193,6 +193,14 @@ class Rating:
         self.record(wording, amount, exact)
         return amount
 
+    def take_back(self, exact: Exact, wording: Wording) -> Decimal:
+        """Take back what was charged before: the amount is rounded as it was then, and turned."""
+        amount = -self.rounded(exact)
+        self.base += amount
+        self.net += amount
+        self.record(wording, amount, -exact)
+        return amount
+
     def become(self, exact: Exact, wording: Wording) -> None:
         """Make the net this amount, rounded; the charges take the difference."""
         amount = self.rounded(exact)

@@ -61,6 +61,8 @@ class Line:
         if self.step == "convert":
             sign = "/" if self.what.endswith(DIVIDED) else "x"
             return f"{quantity} {sign} {rate} {self.what.partition(',')[0]}"
+        if self.what.endswith("flat fee"):
+            return f"{tier}{self.what} {rate}"
         numbers = " x ".join(part for part in (quantity, rate) if part is not None)
         if self.what == "units":
             return tier + numbers

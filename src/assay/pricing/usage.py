@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from assay.money import Scaled
+from assay.money import Scaled, negated
 from assay.pricing.batch import Amount, BatchRating, Note
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.step import Step
@@ -70,61 +70,76 @@ class UsageModel(Step):
     def apply(self, at: Rating) -> None:
         """Charge for one item."""
         before, after = at.units()
-        self._charge(at, after, at.turned, "")
-        if before:
-            self._charge(at, before, -at.turned, BEFORE)
+        sign = at.turned if after >= 0 else -at.turned
+        for part in self.parts(at, abs(after)):
+            quantity = sign * part.quantity
+            at.charge(quantity * part.rate, Wording(part.what, quantity, part.rate, part.tier))
+        for part in self.parts(at, before) if before else ():
+            quantity = at.turned * part.quantity
+            at.take_back(quantity * part.rate, Wording(BEFORE + part.what, -quantity, part.rate, part.tier))
 
     def apply_expr(self, at: BatchRating) -> None:
         """Charge for each row."""
         before, after = at.units()
-        self._charge_expr(at, at.size(after), at.signed(at.direction(after), at.turned), "", None)
-        if before is not None:
-            turned = at.signed(at.turned, Scaled.literal(Decimal(-1)))
-            self._charge_expr(at, before, turned, BEFORE, before.units != 0)
-
-    def _charge(self, at: Rating, units: Decimal, turned: int, before: str) -> None:
-        sign = turned if units >= 0 else -turned
-        for part in self.parts(at, abs(units)):
-            quantity = sign * part.quantity
-            at.charge(quantity * part.rate, Wording(before + part.what, quantity, part.rate, part.tier))
-
-    def _charge_expr(self, at: BatchRating, units: Scaled, sign: Scaled, before: str, present: pl.Expr | None) -> None:
-        for part in self.parts_expr(at, units):
+        sign = at.signed(at.direction(after), at.turned)
+        for part in self.parts_expr(at, at.size(after)):
             quantity = at.stored(at.signed(part.quantity, sign))
-            conditions = [condition for condition in (present, part.when) if condition is not None]
-            when = pl.all_horizontal(conditions) if conditions else None
-            amount = at.product(quantity, part.rate)
-            at.charge(
-                amount if when is None else at.when(when, amount),
-                Note(before + part.what, quantity, part.rate, part.tier, when=when),
-            )
+            amount = _when(at, part.when, at.product(quantity, part.rate))
+            at.charge(amount, Note(part.what, quantity, part.rate, part.tier, when=part.when))
+        if before is None:
+            return
+        for part in self.parts_expr(at, before):
+            quantity = at.stored(at.signed(part.quantity, at.turned))
+            when = before.units != 0 if part.when is None else (before.units != 0) & part.when
+            amount = _when(at, when, at.opposite(at.product(quantity, part.rate)))
+            at.charge(amount, Note(BEFORE + part.what, negated(quantity), part.rate, part.tier, when=when))
 
 
-def rounded_once(at: Rating, parts: Sequence[Part], sign: int, what: str, units: Decimal) -> None:
-    """Charge the sum of the parts, rounded once; they are told besides."""
+def rounded_once(at: Rating, parts: Sequence[Part], sign: int, units: Decimal, *, back: bool = False) -> None:
+    """Charge the sum of the parts, rounded once (or take it back); they are told besides."""
+    turn, what = (-1, BEFORE) if back else (1, "")
     for part in parts:
         quantity = sign * part.quantity
         exact = quantity * part.rate
-        at.record(Wording(what + part.what, quantity, part.rate, part.tier, counts=False), at.rounded(exact), exact)
+        wording = Wording(what + part.what, turn * quantity, part.rate, part.tier, counts=False)
+        at.record(wording, turn * at.rounded(exact), turn * exact)
     total = sum((sign * part.quantity * part.rate for part in parts), Decimal(0))
-    at.charge(total, Wording(what + "all tiers", sign * units))
+    wording = Wording(what + "all tiers", turn * sign * units)
+    if back:
+        at.take_back(total, wording)
+    else:
+        at.charge(total, wording)
 
 
 def rounded_once_expr(
-    at: BatchRating, parts: Sequence[PartColumns], sign: Scaled, what: str, units: Scaled, present: pl.Expr | None
+    at: BatchRating, parts: Sequence[PartColumns], sign: Scaled, units: Scaled, *, back: pl.Expr | None = None
 ) -> None:
-    """The same, for columns."""
+    """The same, for columns; taken back where `back` is true, if it is given."""
     total = Scaled.literal(Decimal(0))
+    what = "" if back is None else BEFORE
     for part in parts:
         quantity = at.stored(at.signed(part.quantity, sign))
-        conditions = [condition for condition in (present, part.when) if condition is not None]
-        when = pl.all_horizontal(conditions) if conditions else None
         exact = at.exact(quantity, part.rate)
+        when = part.when
         if when is not None:
             exact = at.chosen(when, exact, Scaled.literal(Decimal(0)))
         total = at.plus(total, exact)
-        if at.receipts:
-            amount = at.product(quantity, part.rate)
-            shown: Amount = amount if when is None else at.when(when, amount)
-            at.record(shown, Note(what + part.what, quantity, part.rate, part.tier, counts=False, when=when))
-    at.charge(at.rounded(total), Note(what + "all tiers", at.signed(units, sign), when=present))
+        if not at.receipts:
+            continue
+        amount = _when(at, when, at.product(quantity, part.rate))
+        if back is None:
+            at.record(amount, Note(part.what, quantity, part.rate, part.tier, counts=False, when=when))
+            continue
+        when = back if when is None else back & when
+        note = Note(what + part.what, negated(quantity), part.rate, part.tier, counts=False, when=when)
+        at.record(at.opposite(amount), note)
+    signed = at.stored(at.signed(units, sign))
+    if back is None:
+        at.charge(at.rounded(total), Note("all tiers", signed))
+    else:
+        amount = at.when(back, at.opposite(at.rounded(total)))
+        at.charge(amount, Note(BEFORE + "all tiers", negated(signed), when=back))
+
+
+def _when(at: BatchRating, condition: pl.Expr | None, amount: Amount) -> Amount:
+    return amount if condition is None else at.when(condition, amount)

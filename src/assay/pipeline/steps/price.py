@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,18 +155,17 @@ class BoundPrice(_Pricing):
 class BoundDocumentPrice(_Pricing):
     """Prices whole documents, of which all rows must be seen."""
 
-    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
-
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
         """Price; of a document with a row that cannot be priced all are rejected."""
-        self._folder = tempfile.TemporaryDirectory(prefix="assay-priced-")
+        folder = Path(tempfile.mkdtemp(prefix="assay-priced-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         rejected = [pl.DataFrame(schema=REJECTED)]
         files = []
         for number, part in enumerate(self._parts(rows)):
             wrong = part["pricing_error"].is_not_null()
             if wrong.any():
                 rejected.append(self._rejected(part.filter(wrong)))
-            files.append(Path(self._folder.name) / f"{number:06}.arrow")
+            files.append(folder / f"{number:06}.arrow")
             part.filter(~wrong).select(self.schema.names()).write_ipc(files[-1])
         priced = pl.scan_ipc(files) if files else pl.LazyFrame(schema=self.schema)
         gone = pl.concat(rejected)

@@ -13,7 +13,7 @@ from assay.pricing.batch import BatchRating
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
 from assay.pricing.tiers import ABOVE, Tiers, above_expr, edges, reached
-from assay.pricing.usage import BEFORE, Part, PartColumns, UsageModel, rounded_once, rounded_once_expr
+from assay.pricing.usage import Part, PartColumns, UsageModel, rounded_once, rounded_once_expr
 
 
 @register
@@ -34,9 +34,9 @@ class Graduated(UsageModel):
             return super().apply(at)
         before, after = at.units()
         sign = -at.turned if after < 0 else at.turned
-        rounded_once(at, self.parts(at, abs(after)), sign, "", abs(after))
+        rounded_once(at, self.parts(at, abs(after)), sign, abs(after))
         if before:
-            rounded_once(at, self.parts(at, before), -at.turned, BEFORE, before)
+            rounded_once(at, self.parts(at, before), at.turned, before, back=True)
         return None
 
     def apply_expr(self, at: BatchRating) -> None:
@@ -46,10 +46,9 @@ class Graduated(UsageModel):
         before, after = at.units()
         units = at.size(after)
         sign = at.signed(at.direction(after), at.turned)
-        rounded_once_expr(at, self.parts_expr(at, units), sign, "", units, None)
+        rounded_once_expr(at, self.parts_expr(at, units), sign, units)
         if before is not None:
-            turned = at.signed(at.turned, Scaled.literal(Decimal(-1)))
-            rounded_once_expr(at, self.parts_expr(at, before), turned, BEFORE, before, before.units != 0)
+            rounded_once_expr(at, self.parts_expr(at, before), at.turned, before, back=before.units != 0)
         return None
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:

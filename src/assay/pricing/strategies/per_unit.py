@@ -6,11 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar, Literal
 
-import polars as pl
-
-from assay.money import Scaled
-from assay.pricing.batch import BatchRating, Note
-from assay.pricing.rating import Rating, Wording
+from assay.money import Scaled, negated
+from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.rating import Exact, Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.usage import BEFORE
@@ -40,9 +38,11 @@ class PerUnit(Step):
         unit_price = at.money("unit_price")
         per = at.optional("base_quantity", Decimal(1)) or Decimal(0)
         at.require(per > 0, "base_quantity is not above 0")
-        self._charge(at, at.turned * after, unit_price, per, "")
+        quantity = at.turned * after
+        at.charge(self._exact(quantity, unit_price, per), Wording("units", quantity, unit_price))
         if before:
-            self._charge(at, -at.turned * before, unit_price, per, BEFORE)
+            quantity = at.turned * before
+            at.take_back(self._exact(quantity, unit_price, per), Wording(BEFORE + "units", -quantity, unit_price))
 
     def apply_expr(self, at: BatchRating) -> None:
         """Charge for each row."""
@@ -51,23 +51,18 @@ class PerUnit(Step):
         per = at.optional("base_quantity", Decimal(1)) if at.has("base_quantity") else None
         if per is not None:
             at.require(per.units > 0)
-        self._charge_expr(at, at.signed(after, at.turned), unit_price, per, "", None)
+        quantity = at.stored(at.signed(after, at.turned))
+        at.charge(self._exact_expr(at, quantity, unit_price, per), Note("units", quantity, unit_price))
         if before is not None:
-            turned = at.signed(before, at.signed(at.turned, Scaled.literal(Decimal(-1))))
-            self._charge_expr(at, turned, unit_price, per, BEFORE, before.units != 0)
+            when = before.units != 0
+            quantity = at.stored(at.signed(before, at.turned))
+            amount = at.when(when, at.opposite(self._exact_expr(at, quantity, unit_price, per)))
+            at.charge(amount, Note(BEFORE + "units", negated(quantity), unit_price, when=when))
 
-    def _charge(self, at: Rating, quantity: Decimal, price: Decimal, per: Decimal, before: str) -> None:
-        exact = Fraction(quantity * price) / Fraction(per) if per != 1 else quantity * price
-        at.charge(exact, Wording(before + "units", quantity, price))
+    @staticmethod
+    def _exact(quantity: Decimal, price: Decimal, per: Decimal) -> Exact:
+        return quantity * price if per == 1 else Fraction(quantity * price) / Fraction(per)
 
-    def _charge_expr(
-        self,
-        at: BatchRating,
-        quantity: Scaled,
-        price: Scaled,
-        per: Scaled | None,
-        before: str,
-        when: pl.Expr | None,
-    ) -> None:
-        amount = at.product(quantity, price) if per is None else at.ratio(quantity, price, per)
-        at.charge(amount if when is None else at.when(when, amount), Note(before + "units", quantity, price, when=when))
+    @staticmethod
+    def _exact_expr(at: BatchRating, quantity: Scaled, price: Scaled, per: Scaled | None) -> Amount:
+        return at.product(quantity, price) if per is None else at.ratio(quantity, price, per)

@@ -1,0 +1,150 @@
+"""`assay explain`: what it prints, and that it notices what does not agree."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.cli.using import assay, document
+
+BOOK = """
+name = "shop"
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "graduated"
+tiers = [{up_to = "10", unit_price = "1.005"}, {unit_price = "0.5", flat_fee = "2"}]
+
+[[steps]]
+kind = "document_discount"
+amount = "1.00"
+
+[[steps]]
+kind = "tax"
+rate = "19"
+level = "document"
+"""
+
+PIPELINE = """
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from assay import Parquet, Pipeline, Price, Rows, Source
+
+
+class Line(BaseModel):
+    order: str
+    n: int
+    qty: Annotated[Decimal, Field(max_digits=8, decimal_places=2)]
+
+
+shop = Pipeline(
+    "shop",
+    source=Source("lines.jsonl", Line, key=["order", "n"], reject_with="order"),
+    steps=[Price("shop.toml", document="order", inputs={"quantity": "qty"}, receipts=True)],
+    outputs={"lines": Rows(to=Parquet("out/lines"))},
+)
+"""
+
+LINES = """{"order": "a", "n": 1, "qty": "12.5"}
+{"order": "b", "n": 1, "qty": "1"}
+{"order": "a", "n": 2, "qty": "3"}
+{"order": "c", "n": 1, "qty": "x"}
+"""
+
+
+@pytest.fixture
+def shop(project: Path) -> Path:
+    (project / "pipelines" / "shop.py").write_text(PIPELINE)
+    (project / "pipelines" / "shop.toml").write_text(BOOK)
+    (project / "lines.jsonl").write_text(LINES)
+    return project
+
+
+def test_a_price_is_explained_and_proven(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    done = assay("explain", "latest", "a/1")
+    assert done.exit_code == 0
+    told = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert told[1] == "from lines.jsonl, record 0 (the first is 0), line 1, byte 0"
+    # 10 x 1.005 = 10.05; 2.5 x 0.5 = 1.25; 2: 13.30, of 16.32 with the other line's 3.015 = 3.02; 1.00 x 13.30/16.32.
+    assert "tier 1: 10 x 1.005 10.05" in told
+    assert "tier 2: 2.5 x 0.5 1.25" in told
+    assert "tier 2: flat fee 2 2.00" in told
+    assert "share of: 1 -0.81" in told
+    assert "priced together with all 2 lines of its document" in told
+    assert (
+        told[-1] == "proven: the reference, the compiled book, and what is published in lines agree to the last digit"
+    )
+
+
+def test_the_receipt_of_a_row_adds_up(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    lines = pl.read_parquet("out/lines")
+    assert lines.select((pl.col("net") + pl.col("tax")).sum() == pl.col("gross").sum()).item()
+    for row in lines.to_dicts():
+        assert sum(line["amount"] for line in row["receipt"] if line["adds_to_total"]) == row["gross"]
+
+
+def test_json_has_every_line(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    made = document(assay("explain", "latest", "a/2", "--json"))
+    assert made["proven"] is True
+    assert made["place"] == {"source": "lines.jsonl", "record": 2, "line": 3, "offset": 73}
+    assert [line["id"] for line in made["prices"][0]["lines"]] == ["graduated", "document_discount", "tax"]
+    assert made["published"]["lines"][0]["net"] == made["prices"][0]["net"]
+
+
+def test_a_changed_book_is_noticed(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    (shop / "pipelines" / "shop.toml").write_text(BOOK.replace('"0.5"', '"0.6"'))
+    done = assay("explain", "latest", "a/1")
+    assert done.exit_code == 1
+    assert "note: the pipeline, a price book or a lookup has changed since this run" in done.stdout
+    assert "DIFFERS: net: " in done.stdout
+
+
+def test_a_changed_source_is_noticed(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    (shop / "lines.jsonl").write_text(LINES.replace("12.5", "12.75"))
+    done = assay("explain", "latest", "a/1")
+    assert done.exit_code == 1
+    assert "note: lines.jsonl has changed since the run" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("a/9", "no accepted record 'a/9'"),
+        ("c/1", "assay rejects list"),
+        ("a", 'the key is order/n, of 2 parts, and "a" has 1'),
+    ],
+)
+def test_what_cannot_be_explained_is_said(shop: Path, key: str, words: str) -> None:
+    assert assay("run", "shop").exit_code == 0
+    done = assay("explain", "latest", key)
+    assert done.exit_code != 0
+    assert words in done.stderr
+
+
+def test_a_record_without_a_price_shows_its_steps(invoices: Path) -> None:
+    done = assay("explain", "latest", "CN-2026-0001")
+    assert done.exit_code == 0
+    assert "passed LINE, BR-CO-10" in done.stdout
+    assert "no book prices this record" in done.stdout
+
+
+@pytest.fixture
+def invoices(shop: Path) -> Path:
+    from tests.conftest import ROOT
+
+    for name in ("pipelines", "sample_data"):
+        for path in (ROOT / name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = shop / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    assert assay("run", "invoices").exit_code == 0
+    return shop
