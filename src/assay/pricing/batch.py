@@ -178,6 +178,7 @@ class BatchRating:
         self.fx_date: pl.Expr | None = None
         self._lines: list[_ReceiptLine] = []
         self._units: tuple[Scaled | None, Scaled] | None = None
+        self.continues: pl.Expr = pl.lit(value=False)
         self._open_currency()
         self.kind = self._line_kind()
         self.turned = self._turned()
@@ -287,6 +288,7 @@ class BatchRating:
                 after = self.stored(self.plus(before, quantity))
                 self.require((before.units >= 0) & ((before.units == 0) | (after.units >= 0)))
                 self._units = before, after
+                self.continues = self._keep(before.units != 0)
         return self._units
 
     def use(self, before: Scaled | None, after: Scaled) -> None:

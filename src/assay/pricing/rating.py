@@ -67,6 +67,7 @@ class Rating:
         taxes: Each tax.
         kind: What the row is.
         turned: -1 where the row's kind turns the sign (an allowance, a credit), else 1.
+        continues: Whether earlier bills of the period had units, of which some may be free; known after `units`.
         sign: -1 where amounts are negative: `turned`, and once more for a negative quantity.
     """
 
@@ -84,6 +85,7 @@ class Rating:
         self._step: Step
         self._limit = Decimal(10) ** terms.whole_digits
         self._units: tuple[Decimal, Decimal] | None = None
+        self.continues = False
         self.kind = self._line_kind()
         self.turned = TURNED[self.kind]
         quantity = self.optional("quantity", None)
@@ -177,6 +179,7 @@ class Rating:
             after = before + self.input("quantity")
             self.require(not before or after >= 0, "the quantity takes back more than quantity_before")
             self._units = before, after
+            self.continues = before != 0
         return self._units
 
     def use(self, before: Decimal, after: Decimal) -> None:

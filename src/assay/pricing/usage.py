@@ -74,7 +74,7 @@ class UsageModel(Step):
         for part in self.parts(at, abs(after)):
             quantity = sign * part.quantity
             at.charge(quantity * part.rate, Wording(part.what, quantity, part.rate, part.tier))
-        for part in self.parts(at, before) if before else ():
+        for part in self.parts(at, before) if at.continues else ():
             quantity = at.turned * part.quantity
             at.take_back(quantity * part.rate, Wording(BEFORE + part.what, -quantity, part.rate, part.tier))
 
@@ -90,7 +90,7 @@ class UsageModel(Step):
             return
         for part in self.parts_expr(at, before):
             quantity = at.stored(at.signed(part.quantity, at.turned))
-            when = before.units != 0 if part.when is None else (before.units != 0) & part.when
+            when = at.continues if part.when is None else at.continues & part.when
             amount = _when(at, when, at.opposite(at.product(quantity, part.rate)))
             at.charge(amount, Note(BEFORE + part.what, negated(quantity), part.rate, part.tier, when=when))
 

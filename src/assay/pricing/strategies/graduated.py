@@ -35,7 +35,7 @@ class Graduated(UsageModel):
         before, after = at.units()
         sign = -at.turned if after < 0 else at.turned
         rounded_once(at, self.parts(at, abs(after)), sign, abs(after))
-        if before:
+        if at.continues:
             rounded_once(at, self.parts(at, before), at.turned, before, back=True)
         return None
 
@@ -48,7 +48,7 @@ class Graduated(UsageModel):
         sign = at.signed(at.direction(after), at.turned)
         rounded_once_expr(at, self.parts_expr(at, units), sign, units)
         if before is not None:
-            rounded_once_expr(at, self.parts_expr(at, before), at.turned, before, back=before.units != 0)
+            rounded_once_expr(at, self.parts_expr(at, before), at.turned, before, back=at.continues)
         return None
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:

@@ -40,7 +40,7 @@ class PerUnit(Step):
         at.require(per > 0, "base_quantity is not above 0")
         quantity = at.turned * after
         at.charge(self._exact(quantity, unit_price, per), Wording("units", quantity, unit_price))
-        if before:
+        if at.continues:
             quantity = at.turned * before
             at.take_back(self._exact(quantity, unit_price, per), Wording(BEFORE + "units", -quantity, unit_price))
 
@@ -54,7 +54,7 @@ class PerUnit(Step):
         quantity = at.stored(at.signed(after, at.turned))
         at.charge(self._exact_expr(at, quantity, unit_price, per), Note("units", quantity, unit_price))
         if before is not None:
-            when = before.units != 0
+            when = at.continues
             quantity = at.stored(at.signed(before, at.turned))
             amount = at.when(when, at.opposite(self._exact_expr(at, quantity, unit_price, per)))
             at.charge(amount, Note(BEFORE + "units", negated(quantity), unit_price, when=when))
