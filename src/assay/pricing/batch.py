@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 OWN = "__assay_price_"
 DOUBT = f"{OWN}doubt"
 POSITION = f"{OWN}position"
+PART = f"{OWN}part_"
+"""Lists of structs come as columns, one an element, numbered: "part_taxes_0", ..."""
 GIVEN_CURRENCY = f"{OWN}given_currency"
 
 _ZERO = Scaled(pl.lit(0, dtype=pl.Int128), 0, 0)
@@ -701,18 +703,20 @@ class BatchRating:
             columns["fx_rate"] = self.fx_rate.decimal(RATE_PLACES)
         if self.fx_date is not None:
             columns["fx_date"] = self.fx_date
+        parts: dict[str, pl.Expr] = {}
         if "taxes" in outputs:
-            columns["taxes"] = self._taxes_column(outputs["taxes"])
+            taxes = self._tax_structs(outputs["taxes"])
+            parts |= {f"{PART}taxes_{number}": struct for number, struct in enumerate(taxes)}
         if "receipt" in outputs:
-            columns["receipt"] = self._receipt_column(outputs["receipt"])
+            lines = self._line_structs(outputs["receipt"])
+            parts |= {f"{PART}receipt_{number}": struct for number, struct in enumerate(lines)}
         made = {name: columns[name].cast(dtype) for name, dtype in outputs.items() if name in columns}
         if "currency" in self._schema:
             made[GIVEN_CURRENCY] = pl.col("currency")
-        frame = self._frame.with_columns(**made, **{DOUBT: doubt})
+        frame = self._frame.with_columns(**made, **parts, **{DOUBT: doubt})
         # What was only computed with ends here.
-        return frame.select(
-            *self._schema.names(), *(name for name in made if name not in self._schema), DOUBT, POSITION
-        )
+        new = [name for name in made if name not in self._schema]
+        return frame.select(*self._schema.names(), *new, *parts, DOUBT, POSITION)
 
     # How
 
@@ -852,9 +856,9 @@ class BatchRating:
         kept = self.stored(difference)
         return rounded(kept, Grid(RESIDUE_PLACES), "half_even", keep=self._keep).amount
 
-    def _taxes_column(self, dtype: pl.DataType) -> pl.Expr:
+    def _tax_structs(self, dtype: pl.DataType) -> list[pl.Expr]:
         item = _item(dtype)
-        taxes = [
+        return [
             _present(
                 tax.when,
                 pl.struct(
@@ -868,9 +872,8 @@ class BatchRating:
             )
             for tax in self.taxes
         ]
-        return _listed(taxes, dtype, [tax.when for tax in self.taxes])
 
-    def _receipt_column(self, dtype: pl.DataType) -> pl.Expr:
+    def _line_structs(self, dtype: pl.DataType) -> list[pl.Expr]:
         item = _item(dtype)
         lines = []
         for line in self._lines:
@@ -890,7 +893,7 @@ class BatchRating:
                 "currency": currency,
             }
             lines.append(_present(note.when, pl.struct([value.alias(name) for name, value in fields.items()])))
-        return _listed(lines, dtype, [line.note.when for line in self._lines])
+        return lines
 
     def _keep(self, expr: pl.Expr) -> pl.Expr:
         """Compute a column once, and what mentions none at once: an expression that only grew would never end."""
@@ -995,10 +998,3 @@ def _decimal(value: Scaled | None, dtype: pl.DataType, absent: int | None = None
 
 def _present(when: pl.Expr | None, struct: pl.Expr) -> pl.Expr:
     return struct if when is None else pl.when(when).then(struct)
-
-
-def _listed(items: Sequence[pl.Expr], dtype: pl.DataType, when: Sequence[pl.Expr | None]) -> pl.Expr:
-    if not items:
-        return pl.lit([], dtype=dtype)
-    listed = pl.concat_list(items)
-    return listed.list.drop_nulls() if any(condition is not None for condition in when) else listed

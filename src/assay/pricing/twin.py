@@ -12,7 +12,8 @@ import polars as pl
 
 from assay.errors import AssayError, ConfigurationError, PricingError, nearest
 from assay.money import EXACT, MAX_DIGITS
-from assay.pricing.batch import DOUBT, GIVEN_CURRENCY, POSITION, BatchRating
+from assay.pricing.batch import DOUBT, GIVEN_CURRENCY, PART, POSITION, BatchRating
+from assay.pricing.interleaving import interleaved
 from assay.pricing.rates import RATE_PLACES
 from assay.pricing.rating import DocumentRating, Rating
 from assay.pricing.receipt import RESIDUE_PLACES, Line
@@ -91,7 +92,10 @@ class Twin:
 
     def lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """All rows, by native expressions in the streaming engine; each is a document of its own."""
-        return self._priced(frame).map_batches(partial(self._settled, before=0), streamable=True)
+        priced = self._priced(frame)
+        schema = {name: dtype for name, dtype in priced.collect_schema().items() if not name.startswith(PART)}
+        schema |= {name: dtype for name, dtype in self.outputs.items() if isinstance(dtype, pl.List)}
+        return priced.map_batches(partial(self._settled, before=0), schema=schema, streamable=True)
 
     def eagerly(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
         """All rows of some documents; `before` (-1: unknown) rows came before them."""
@@ -102,7 +106,8 @@ class Twin:
         return priced.with_columns(pl.lit(None, dtype=pl.String).alias(ERROR)) if ERROR in self.outputs else priced
 
     def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
-        """Price the rows in doubt by the reference."""
+        """Put the lists together, and price the rows in doubt by the reference."""
+        frame = self._with_lists(frame)
         doubt = frame[DOUBT].fill_null(value=True)
         if not doubt.any():
             return frame
@@ -124,6 +129,14 @@ class Twin:
             # A row that could not be priced keeps its own.
             settled = settled.with_columns(pl.col("currency").fill_null(self._own_currency(rows)))
         return pl.concat([frame.filter(~doubt), settled.select(frame.columns)]).sort(POSITION)
+
+    def _with_lists(self, frame: pl.DataFrame) -> pl.DataFrame:
+        made = []
+        for name, dtype in self.outputs.items():
+            if isinstance(dtype, pl.List):
+                parts = [column for column in frame.columns if column.startswith(f"{PART}{name}_")]
+                made.append(interleaved([frame[part] for part in parts], dtype, frame.height).alias(name))
+        return frame.with_columns(made).drop(pl.selectors.starts_with(PART)) if made else frame
 
     def _own_currency(self, rows: pl.DataFrame) -> pl.Series | str:
         column = self._column("currency", rows)
