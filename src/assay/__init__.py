@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UnknownFormatError,
         ValidationError,
     )
-    from assay.lookups import Table, TTLCache
+    from assay.lookups import Table, TTLCache, process_batch
     from assay.money import round_money
     from assay.pipeline import (
         Deduplicate,
@@ -68,7 +68,7 @@ _HOME = {
         "UnknownFormatError",
         "ValidationError",
     ),
-    "assay.lookups": ("TTLCache", "Table"),
+    "assay.lookups": ("TTLCache", "Table", "process_batch"),
     "assay.money": ("round_money",),
     "assay.pipeline": (
         "Deduplicate",
@@ -150,6 +150,7 @@ __all__ = [
     "ValidationError",
     "XPath",
     "load",
+    "process_batch",
     "read",
     "replay",
     "round_money",
