@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import cachetools
 
+from assay.lookups.concurrent import result_of
+
 T = TypeVar("T")
 
 
@@ -43,6 +45,10 @@ class Tier(Protocol):
 
     def set(self, key: str, value: Any, seconds: float) -> None:
         """Keep a value for some seconds."""
+        ...
+
+    def discard(self, key: str) -> None:
+        """Forget a value."""
         ...
 
 
@@ -114,6 +120,13 @@ class TTLCache:
         if self._tier is not None and seconds:
             self._tier.set(_text(key), value, seconds)
 
+    def discard(self, key: Hashable) -> None:
+        """Forget a value."""
+        with self._lock:
+            self._store.pop(key, None)
+        if self._tier is not None:
+            self._tier.discard(_text(key))
+
     def get_or_load(self, key: Hashable, loader: Callable[[], T]) -> T:
         """The value; where there is none, what `loader` gives, which is called once however many threads ask.
 
@@ -135,7 +148,7 @@ class TTLCache:
                 return self._fly(key, loader, flight)
             if flight.thread == threading.get_ident():
                 raise RuntimeError(f"this thread waits for {key!r}, which it is to load itself")
-            landed = flight.future.result()
+            landed = result_of(flight.future)
             if landed is not _ABANDONED:
                 return landed  # type: ignore[no-any-return]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from assay.result import Err, Ok
@@ -44,3 +45,13 @@ async def process_batch(
         for _ in range(limit):
             group.create_task(work())
     return [results[index] for index in range(len(results))]
+
+
+def result_of(future: Future[R]) -> R:
+    """Wait for a future, so that Ctrl-C ends the wait.
+
+    The handler that Polars installs for Ctrl-C restarts a wait without end instead of ending it.
+    """
+    while not wait([future], timeout=0.1).done:
+        pass
+    return future.result()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from assay.errors import ConfigurationError
 
@@ -68,14 +69,16 @@ class DiskTier:
             )
             self._count = int(self._execute("SELECT count(*) FROM entries", ())[0][0])
 
+    def discard(self, key: str) -> None:
+        """Forget a value."""
+        self._execute("DELETE FROM entries WHERE key = ?", (key,))
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._db.close()
 
-    def _execute(
-        self, statement: str, values: tuple[object, ...]
-    ) -> list[tuple[object, ...]] | list[tuple[float, ...]]:
+    def _execute(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         try:
             with self._lock:
                 return self._db.execute(statement, values).fetchall()
