@@ -219,7 +219,7 @@ def test_edits_of_a_run_that_published_nothing_wait_for_the_next(shop: Path) -> 
 
 
 def test_a_missing_rate_is_told_as_such(shop: Path) -> None:
-    file = shop / "sample_data/rates.json"
+    file = shop / "sample_data/eurofxref.xml"
     file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "USD" not in line))
     made = document(assay("run", "orders", "--json"))
     assert made["rejects"]["rate_missing"] > 100

@@ -9,31 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import polars as pl
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
+from tests.lookups import service as faults
+from tests.lookups.service import Service
 
-import assay
 from assay import Filter, GroupBy, Http, HttpLimits, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table, TTLCache
-from assay.errors import ConfigurationError, LookupFailed
+from assay.errors import ConfigurationError
 from assay.lookups import LookupContext, OpenLookup
 from assay.lookups.breaker import CircuitBreaker, Pace
 from assay.settings import Settings
-
-spec = util.spec_from_file_location("lookup_service", Path(__file__).parent / "conftest.py")
-assert spec is not None
-assert spec.loader is not None
-faults = util.module_from_spec(spec)
-spec.loader.exec_module(faults)
-
-if TYPE_CHECKING:
-    Service = Any
-else:
-    Service = faults.Service
 
 QUICK = HttpLimits(wait_seconds=0.005, timeout_seconds=0.3, reset_seconds=0.05, max_wait_seconds=2)
 
@@ -429,13 +418,3 @@ def test_ten_thousand_rows_ask_for_two_hundred_keys_once(service: Service, proje
     assert len(service.asked) == 200
     assert set(service.asked.values()) == {1}
     assert service.most <= 10
-
-
-def test_a_secret_of_the_settings_is_a_secret() -> None:
-    assert Settings(secrets={"a": SecretStr("b")}).model_dump_json().count("b") == Settings().model_dump_json().count(
-        "b"
-    )
-
-
-def test_failing_to_ask_at_all_is_a_lookup_failed() -> None:
-    assert issubclass(LookupFailed, assay.AssayError)

@@ -146,7 +146,7 @@ class OpenDated:
     def answer(self, keys: pl.DataFrame) -> Answer:
         """The rows that held at the moments asked for."""
         definition = self._definition
-        asked = keys.with_columns(self._moment(keys.schema[self._at]).alias(_AT)).sort(_AT)
+        asked = keys.with_columns(self.moment(self._at, keys.schema[self._at]).alias(_AT)).sort(_AT)
         if definition.missing == "error":
             found = asked.join(self._frame, left_on=[*self._keys, _AT], right_on=[*self._keys, _FROM], how="inner")
             found = found.with_columns(pl.col(_AT).alias(_FROM))
@@ -172,10 +172,10 @@ class OpenDated:
     def close(self) -> None:
         """A table in memory holds nothing."""
 
-    def _moment(self, dtype: pl.DataType) -> pl.Expr:
-        """What is asked for, in the type of `valid_from`."""
+    def moment(self, column_name: str, dtype: pl.DataType) -> pl.Expr:
+        """What is asked for by a column of this type, in the type of `valid_from`."""
         wanted = self._frame.schema[_FROM]
-        column = pl.col(self._at)
+        column = pl.col(column_name)
         if wanted == pl.Date:
             return column if dtype == pl.Date else column.dt.convert_time_zone(self._definition.zone).dt.date()
         if dtype == pl.Date:
