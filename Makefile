@@ -23,7 +23,7 @@ demo: $(STAMP) ## run both pipelines on the sample data
 	@$(BIN)/python sample_data/demo.py
 
 demo-http: $(STAMP) ## run orders with its customers from a local HTTP service
-	@$(BIN)/python sample_data/demo_http.py
+	@$(BIN)/python -m sample_data.demo_http
 
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"

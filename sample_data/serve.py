@@ -1,6 +1,6 @@
 """A small service of customers, for the demo of lookups by HTTP: GET /customers/C-0001.
 
-    python sample_data/serve.py            # http://127.0.0.1:8765, until Ctrl-C
+python sample_data/serve.py            # http://127.0.0.1:8765, until Ctrl-C
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ def server_of(file: Path, port: int) -> ThreadingHTTPServer:
         def log_message(self, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    return server
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        # Calls that come at once wait in line; over five, the library's own choice, the system lets them wait a second.
+        request_queue_size = 128
+
+    return Server(("127.0.0.1", port), Handler)
 
 
 @contextmanager

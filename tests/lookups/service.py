@@ -31,6 +31,8 @@ class Service:
         self.under_way = self.most = 0
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.delay = 0.0
+        #: Where it is given, what is served under /facts.
+        self.records: dict[str, bytes] = {}
         self._lock = threading.Lock()
         service = self
 
@@ -71,7 +73,9 @@ class Service:
             time.sleep(self.delay)
             if fault is not None and fault(request):
                 return
-            if parts.query:
+            if parts.path.startswith("/facts"):
+                self._facts(request, unquote(parts.path.removeprefix("/facts").removeprefix("/")), parts.query)
+            elif parts.query:
                 keys = parse_qs(parts.query)["ids"][0].split(",")
                 reply(request, 200, json.dumps([customer(one) for one in keys if not one.startswith("X")]).encode())
             elif key.startswith("X"):
@@ -81,6 +85,15 @@ class Service:
         finally:
             with self._lock:
                 self.under_way -= 1
+
+    def _facts(self, request: BaseHTTPRequestHandler, key: str, query: str) -> None:
+        if query:
+            wanted = parse_qs(query)["ids"][0].split(",")
+            reply(request, 200, b"[" + b",\n".join(self.records[k] for k in wanted if k in self.records) + b"]")
+        elif key in self.records:
+            reply(request, 200, self.records[key])
+        else:
+            reply(request, 404, b"")
 
     def close(self) -> None:
         self._server.shutdown()

@@ -46,8 +46,9 @@ def instant(hours: int) -> dt.datetime:
 
 def dated(rows: list[dict[str, Any]], **told: Any) -> Dated:
     made = [{"rate": Decimal(1), "valid_to": None, "known_from": None} | row for row in rows]
-    moments = {"valid_from": pl.Date(), "valid_to": pl.Date(), "known_from": pl.Datetime("us", "UTC")}
-    frame = pl.DataFrame(made, pl.Schema({"currency": pl.String(), "rate": pl.Decimal(20, 8)} | moments))
+    schema = pl.Schema({"currency": pl.String(), "rate": pl.Decimal(20, 8)})
+    schema |= pl.Schema({"valid_from": pl.Date(), "valid_to": pl.Date(), "known_from": pl.Datetime("us", "UTC")})
+    frame = pl.DataFrame(made, pl.Schema(schema))
     return Dated(Table(frame, Rate, name="rates"), **told)
 
 
