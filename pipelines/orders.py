@@ -67,6 +67,8 @@ class Params(BaseModel):
     """What can be set with --set."""
 
     orders: str = "sample_data/orders/*"
+    #: A file of the European Central Bank, or in its shape.
+    rates: str = "sample_data/eurofxref.xml"
     #: Address of the service that knows the customers; without it they come from a file.
     customers: str = ""
 
@@ -96,7 +98,7 @@ orders = Pipeline(
             "orders.toml",
             document="order_id",
             inputs={"quantity": "qty", "unit_price": "list_price", "currency": "list_currency", "day": "ordered_at"},
-            rates={"ecb": EcbRates("sample_data/eurofxref.xml")},
+            rates={"ecb": EcbRates("{rates}")},
         ),
     ],
     outputs={

@@ -840,7 +840,7 @@ def make(folder: Path, rows: int) -> None:
     (folder / "catalogue.xml").write_bytes(catalogue().encode())
     (folder / "rates.json").write_bytes(rates().encode())
     (folder / "customers.jsonl").write_bytes(customers().encode())
-    (folder / "eurofxref.xml").write_bytes(reference_rates(max(3, -(-rows // ROWS_A_FILE))).encode())
+    (folder / "eurofxref.xml").write_bytes(reference_rates(max(12, -(-rows // ROWS_A_FILE))).encode())
     for invoice in INVOICES:
         (folder / "invoices" / f"{invoice.number}.xml").write_bytes(Ubl(invoice).document())
     counts: Counter[str] = Counter()
