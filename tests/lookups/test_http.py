@@ -132,9 +132,11 @@ def test_retry_after_is_obeyed_or_a_failure(service: Service) -> None:
         (faults.body(b'{"customer_id": "C-1", "country": "DE", "credit": "x"}'), "credit: Input should be a valid dec"),
         (faults.body(b'{"customer_id": "C-1", "country": "DE"}'), "credit: Field required"),
         (faults.body(b'{"customer_id": "C-2", "country": "DE", "credit": "1"}'), "answers for another key, C-2"),
-        (faults.body(b"<html>"), "no JSON as expected"),
-        (faults.body(b"[]"), "has 0 records, not one"),
-        (faults.body(b""), "records, not one"),
+        (faults.body(b"<html>"), "Invalid JSON"),
+        (faults.body(b"[]"), "Input should be an object"),
+        (faults.body(b"{}{}"), "Invalid JSON"),
+        (faults.body(b"{},\n{}"), "Invalid JSON"),
+        (faults.body(b"  \n"), "records, not one"),
         (lambda r: faults.reply(r, 200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
     ],
 )
@@ -418,3 +420,13 @@ def test_ten_thousand_rows_ask_for_two_hundred_keys_once(service: Service, proje
     assert len(service.asked) == 200
     assert set(service.asked.values()) == {1}
     assert service.most <= 10
+
+
+def test_the_record_may_lie_deeper_in_the_answer(service: Service) -> None:
+    inner = json.dumps({"data": {"customers": [faults.customer("C-1")]}}, indent=2).encode()
+    service.faults["C-1"] = [faults.body(inner)]
+    with opened(http(service, record="data.customers")) as lookup:
+        assert lookup.answer(keys("C-1")).rows["credit"].to_list() == [Decimal("1.10")]
+        answer = lookup.answer(keys("C-2"))
+    assert answer.failed is not None
+    assert "C-2" in answer.failed["customer_id"]

@@ -74,7 +74,8 @@ class Http:
         model: The model of one answer; it has the key columns too, and they must be those asked for.
         hosts: The hosts that may be asked; by default that of `url`. An address of a private network, or of this
             machine, is asked only where it is named here.
-        record: Where the records are in the JSON, such as "data.customers"; by default the document, or its top array.
+        record: Where the records are in the JSON, such as "data.customers"; by default the document
+            (of a batch, its top array).
         batch: Keys a call. More than 1 needs a lookup by one key column.
         token: Name of a secret of the settings, sent as bearer token.
         limits: See `HttpLimits`.

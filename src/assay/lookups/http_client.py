@@ -171,10 +171,7 @@ class OpenHttp:
             body = await self._get(url) if url is not None else None
             if body is None:
                 return None
-            records = self._cut(body)
-            if len(records) != 1:
-                raise LookupFailed(f"{self._template.origin}: the answer has {len(records)} records, not one")
-            return records[0]
+            return self._only(body)
 
         if self._cache is None:
             return await load()
@@ -198,6 +195,16 @@ class OpenHttp:
             for one, raw in zip(texts, raws, strict=True):
                 self._cache.set(self._key(one), raw)
         return raws
+
+    def _only(self, body: bytes) -> bytes:
+        """The one record of an answer."""
+        if self._definition.record is None and body.strip():
+            # The model's verdict tells whether this is one JSON object; to cut it first would take longer than that.
+            return one_line(body)
+        records = self._cut(body)
+        if len(records) != 1:
+            raise LookupFailed(f"{self._template.origin}: the answer has {len(records)} records, not one")
+        return records[0]
 
     def _cut(self, body: bytes) -> list[bytes]:
         """The records of an answer, each in one line."""

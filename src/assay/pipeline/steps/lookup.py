@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups import LookupContext, LookupSource, LookupStats, OpenLookup
 from assay.lookups.dated import see_moment
+from assay.lookups.table import OpenTable
 from assay.pipeline.context import Context
 from assay.pipeline.steps.protocol import Outcome, need_columns, reject_rows
 
@@ -154,43 +156,72 @@ class BoundLookup:
         """Join by distinct keys."""
         if self._open is None:
             raise LookupFailed(f"lookup {self.name} is not open")
-        on = self.on
-        keys = rows.select(on).drop_nulls().unique(maintain_order=True)
-        answer = self._open.answer(keys)
-        failed = answer.failed if answer.failed is not None and answer.failed.height else None
-        stats = self._open.stats
-        stats.rows += rows.height
-        stats.distinct += keys.height
-        stats.errors += failed.height if failed is not None else 0
-        stats.missing += keys.height - answer.rows.height - (failed.height if failed is not None else 0)
-        if failed is not None and self.definition.on_error == "fail":
-            raise self._unanswered(failed, keys.height)
-        found = answer.rows.rename(self.added).with_columns(_found=True)
-        joined = rows.join(found, on=on, how="left", maintain_order="left", validate="m:1")
-        rejected = []
-        if failed is not None:
-            joined = joined.join(
-                failed.rename({"error": "_error"}), on=self.definition.on, how="left", maintain_order="left"
-            )
-            wrong = joined.filter(pl.col("_error").is_not_null())
-            rejected.append(self._rejected(wrong, "lookup_failed", pl.format("No answer: {}", "_error")))
-            joined = joined.filter(pl.col("_error").is_null())
+        if isinstance(self._open, OpenTable):
+            rejected: list[pl.DataFrame] = []
+            joined = self._joined(rows, self._open)
+        else:
+            joined, rejected = self._asked(rows, self._open)
+        if joined["_found"].null_count():
+            joined = self._without_missing(joined, rejected)
+        return Outcome(joined.select(self.schema.names()), pl.concat(rejected) if rejected else None)
+
+    def _without_missing(self, joined: pl.DataFrame, rejected: list[pl.DataFrame]) -> pl.DataFrame:
+        """Do with rows whose key is not there as the definition says."""
         absent = pl.col("_found").is_null()
         match self.definition.on_missing:
+            case "null":
+                return joined
             case "default":
-                joined = joined.with_columns(
+                return joined.with_columns(
                     pl.when(absent).then(pl.lit(one).first()).otherwise(pl.col(one.name)).alias(one.name)
                     for one in self.defaults
                 )
-            case "fail" | "reject" as policy:
-                missing = joined.filter(absent)
-                if missing.height and policy == "fail":
-                    raise LookupFailed(f"lookup {self.name} has no row for {self._some(missing)} (on_missing is fail)")
-                if missing.height:
-                    rejected.append(self._rejected(missing, "lookup_missing", self._no_row()))
-                    joined = joined.filter(~absent)
-        kept = joined.select(self.schema.names())
-        return Outcome(kept, pl.concat(rejected) if rejected else None)
+            case "fail":
+                some = self._some(joined.filter(absent))
+                raise LookupFailed(f"lookup {self.name} has no row for {some} (on_missing is fail)")
+            case "reject":
+                rejected.append(self._rejected(joined.filter(absent), "lookup_missing", self._no_row()))
+                return joined.filter(~absent)
+
+    def _joined(self, rows: pl.DataFrame, table: OpenTable) -> pl.DataFrame:
+        """Join a table that is in memory, and whose keys are known to be unique."""
+        facts = table.frame.rename(self.added).with_row_index("_found")
+        joined = rows.join(facts, on=self.on, how="left", maintain_order="left")
+        # Places in the table are small numbers: to mark them is quicker than to hash them.
+        asked = np.zeros(table.frame.height, bool)
+        asked[joined["_found"].drop_nulls().to_numpy()] = True
+        known = int(asked.sum())
+        unknown = 0
+        if joined["_found"].null_count():
+            unknown = joined.filter(pl.col("_found").is_null()).select(self.on).drop_nulls().n_unique()
+        self._count(table.stats, rows.height, known + unknown, unknown, 0)
+        return joined
+
+    def _asked(self, rows: pl.DataFrame, lookup: OpenLookup) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+        """Ask for distinct keys; the second are rejects of rows whose key got no answer."""
+        keys = rows.select(self.on).drop_nulls().unique(maintain_order=True)
+        answer = lookup.answer(keys)
+        failed = answer.failed if answer.failed is not None else keys.clear().with_columns(error=pl.lit("", pl.String))
+        absent = keys.height - answer.rows.height - failed.height
+        self._count(lookup.stats, rows.height, keys.height, absent, failed.height)
+        if failed.height and self.definition.on_error == "fail":
+            raise self._unanswered(failed, keys.height)
+        found = answer.rows.rename(self.added).with_columns(_found=True)
+        joined = rows.join(found, on=self.on, how="left", maintain_order="left", validate="m:1")
+        if not failed.height:
+            return joined, []
+        named = failed.rename({"error": "_error"})
+        joined = joined.join(named, on=self.on, how="left", maintain_order="left", validate="m:1")
+        wrong = joined.filter(pl.col("_error").is_not_null())
+        rejected = self._rejected(wrong, "lookup_failed", pl.format("No answer: {}", "_error"))
+        return joined.filter(pl.col("_error").is_null()), [rejected]
+
+    @staticmethod
+    def _count(stats: LookupStats, rows: int, distinct: int, missing: int, errors: int) -> None:
+        stats.rows += rows
+        stats.distinct += distinct
+        stats.missing += missing
+        stats.errors += errors
 
     def _no_row(self) -> pl.Expr:
         return pl.format("No row in lookup {} for {}", pl.lit(self.name), self._keys())
