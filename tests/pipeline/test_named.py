@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -59,7 +60,13 @@ def test_orders_prices_are_those_of_the_book_line_by_line(copy: Path) -> None:
     result = assay.load("orders").run()
     lines = pl.read_parquet("out/lines/*.parquet")
     book = assay.PriceBook.load("pipelines/orders.toml")
-    history = rates_by_day()
+    history = [
+        (currency, Decimal(rate), date.fromisoformat(day))
+        for day, rates in rates_by_day().items()
+        for currency, rate in rates.items()
+    ]
+    schema = {"currency": pl.String, "rate": pl.Decimal(20, 8), "valid_from": pl.Date}
+    table = RatesTable(pl.DataFrame(history, schema, orient="row"))
     catalogue = {e.get("sku"): e for e in etree.parse("sample_data/catalogue.xml").getroot().iter("product")}
     for row in lines.sample(200, seed=7).iter_rows(named=True):
         product = catalogue[row["sku"]]
@@ -69,7 +76,8 @@ def test_orders_prices_are_those_of_the_book_line_by_line(copy: Path) -> None:
             currency=product.findtext("currency"),
             discount_percent=row["discount_percent"],
             tax_rate=row["tax_rate"],
-            rates={"ecb": RatesTable(history[max(d for d in history if d <= day_of(row))])},
+            day=row["ordered_at"],
+            rates={"ecb": table},
         )
         assert (receipt.net, receipt.tax, receipt.total) == (row["net"], row["tax"], row["gross"])
     assert lines["net"].sum() == Decimal(result.money["EUR"]["net"])
