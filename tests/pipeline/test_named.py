@@ -65,7 +65,7 @@ def test_orders_prices_are_those_of_the_book_line_by_line(copy: Path) -> None:
         for day, rates in rates_by_day().items()
         for currency, rate in rates.items()
     ]
-    schema = {"currency": pl.String, "rate": pl.Decimal(20, 8), "valid_from": pl.Date}
+    schema = pl.Schema({"currency": pl.String(), "rate": pl.Decimal(20, 8), "valid_from": pl.Date()})
     table = RatesTable(pl.DataFrame(history, schema, orient="row"))
     catalogue = {e.get("sku"): e for e in etree.parse("sample_data/catalogue.xml").getroot().iter("product")}
     for row in lines.sample(200, seed=7).iter_rows(named=True):
