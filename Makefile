@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint bench bench-verdict clean
+.PHONY: help setup demo demo-http test fuzz lint bench bench-verdict clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Assay needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -21,6 +21,9 @@ setup: $(STAMP) ## create .venv and install everything for development into it
 
 demo: $(STAMP) ## run both pipelines on the sample data
 	@$(BIN)/python sample_data/demo.py
+
+demo-http: $(STAMP) ## run orders with its customers from a local HTTP service
+	@$(BIN)/python -m sample_data.demo_http
 
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"

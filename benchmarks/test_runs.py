@@ -32,8 +32,8 @@ def make(folder: Path, rows: int) -> Path:
 def run(project: Path, data: Path, output: Path, lines: int) -> dict[str, Any]:
     report = output.with_suffix(".json")
     began = time.perf_counter()
-    orders = f"orders={data / 'orders'}/*"
-    done = start("run", report, "orders", "--set", orders, "--output", output, folder=project)
+    given = ("--set", f"orders={data / 'orders'}/*", "--set", f"rates={data / 'eurofxref.xml'}")
+    done = start("run", report, "orders", *given, "--output", output, folder=project)
     seconds = time.perf_counter() - began
     result: dict[str, Any] = json.loads(done.stdout) | json.loads(report.read_text()) | {"seconds": seconds}
     counts = result["counts"]

@@ -1,4 +1,4 @@
-"""Order lines, priced from the catalogue, discounted, converted to euro and taxed."""
+"""Order lines, priced from the catalogue, discounted, converted to euro by the rate of its day, and taxed."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -7,10 +7,13 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
 from assay import (
+    Choice,
     Count,
     Deduplicate,
+    EcbRates,
     Filter,
     GroupBy,
+    Http,
     Lookup,
     Parquet,
     Pipeline,
@@ -52,17 +55,22 @@ class Product(BaseModel):
     list_currency: Annotated[str, XPath("currency")]
 
 
-class Rate(BaseModel):
-    """Euros for one unit of a currency."""
+class Customer(BaseModel):
+    """One customer, as the table or the service has it."""
 
-    currency: str
-    rate: Annotated[Decimal, Field(gt=0, max_digits=16, decimal_places=8)]
+    customer_id: str
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$")]
+    segment: Literal["retail", "trade", "public"]
 
 
 class Params(BaseModel):
     """What can be set with --set."""
 
     orders: str = "sample_data/orders/*"
+    #: A file of the European Central Bank, or in its shape.
+    rates: str = "sample_data/eurofxref.xml"
+    #: Address of the service that knows the customers; without it they come from a file.
+    customers: str = ""
 
 
 orders = Pipeline(
@@ -78,11 +86,19 @@ orders = Pipeline(
         Deduplicate(),
         Filter("live", pl.col("status") != "void"),
         Lookup(Table("sample_data/catalogue.xml", Product), on="sku"),
+        Lookup(
+            Choice(
+                "customers",
+                Http("{customers}/customers/{customer_id}", Customer, hosts=["127.0.0.1", "localhost"]),
+                otherwise=Table("sample_data/customers.jsonl", Customer),
+            ),
+            on="customer_id",
+        ),
         Price(
             "orders.toml",
             document="order_id",
-            inputs={"quantity": "qty", "unit_price": "list_price", "currency": "list_currency"},
-            rates={"euro": Table("sample_data/rates.json", Rate, record="rates")},
+            inputs={"quantity": "qty", "unit_price": "list_price", "currency": "list_currency", "day": "ordered_at"},
+            rates={"ecb": EcbRates("{rates}")},
         ),
     ],
     outputs={

@@ -318,6 +318,9 @@ THINGS = {
 }
 # One decimal price in every digit count that is met: whole yen, cents, and prices of energy to the hundredth cent.
 DIGITS = {"EUR": 2, "USD": 2, "GBP": 2, "JPY": 0}
+# Currency, decimal places, and where it starts in units of the last place: what one euro buys.
+REFERENCE = (("USD", 4, 10853), ("JPY", 2, 16292), ("GBP", 5, 85456), ("CHF", 4, 9494))
+SEGMENTS = ("retail", "trade", "public")
 RATES = (("EUR", "1"), ("USD", "0.9214"), ("GBP", "1.1702"), ("JPY", "0.006138"), ("CHF", "1.0533"))
 
 
@@ -363,6 +366,47 @@ def _name(name: str, product: int) -> str:
     if product % 7 == 0:
         return escape(name).encode("ascii", "xmlcharrefreplace").decode()
     return escape(name)
+
+
+def reference_rates(months: int) -> str:
+    """Return a file of daily rates in the shape of the ECB's: what one euro buys, on working days but New Year's.
+
+    It begins some days before the orders, so that each has a rate, and ends with their last month.
+    """
+    rng = random.Random(SEED + 2)
+    units = {currency: start for currency, _, start in REFERENCE}
+    last_year, last_month = 2026 + (months - 1) // 12, (months - 1) % 12 + 1
+    day, last = date(2025, 12, 29), date(last_year, last_month, monthrange(last_year, last_month)[1])
+    out = []
+    while day <= last:
+        if day.weekday() < 5 and (day.month, day.day) != (1, 1):
+            out.append(f'    <Cube time="{day}">')
+            for currency, digits, _ in REFERENCE:
+                # A step of up to a third of a percent, up or down.
+                units[currency] += int((rng.random() - 0.5) * units[currency] / 150)
+                rate = Decimal(units[currency]).scaleb(-digits)
+                out.append(f'      <Cube currency="{currency}" rate="{rate:f}"/>')
+            out.append("    </Cube>")
+        day += timedelta(days=1)
+    head = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" '
+        'xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">\n'
+        "  <gesmes:subject>Reference rates, made up for the demo</gesmes:subject>\n"
+        "  <Cube>\n"
+    )
+    return head + "\n".join(out) + "\n  </Cube>\n</gesmes:Envelope>\n"
+
+
+def customers() -> str:
+    """Return the customers, one JSON object a line; every tenth is abroad, as its orders have it."""
+    lines = []
+    for number in range(1, CUSTOMERS + 1):
+        country = "CH" if number % 10 == 0 else "DE"
+        segment = SEGMENTS[number % len(SEGMENTS)]
+        row = {"customer_id": f"C-{number:04}", "country": country, "segment": segment}
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"
 
 
 def rates() -> str:
@@ -795,6 +839,8 @@ def make(folder: Path, rows: int) -> None:
     refuse_other_files(folder / "invoices", {f"{invoice.number}.xml" for invoice in INVOICES})
     (folder / "catalogue.xml").write_bytes(catalogue().encode())
     (folder / "rates.json").write_bytes(rates().encode())
+    (folder / "customers.jsonl").write_bytes(customers().encode())
+    (folder / "eurofxref.xml").write_bytes(reference_rates(max(12, -(-rows // ROWS_A_FILE))).encode())
     for invoice in INVOICES:
         (folder / "invoices" / f"{invoice.number}.xml").write_bytes(Ubl(invoice).document())
     counts: Counter[str] = Counter()

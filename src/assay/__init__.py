@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UnknownFormatError,
         ValidationError,
     )
-    from assay.lookups import Table, TTLCache
+    from assay.lookups import Choice, Dated, EcbRates, Http, HttpLimits, SqlTable, Table, TTLCache, process_batch
     from assay.money import round_money
     from assay.pipeline import (
         Deduplicate,
@@ -68,7 +68,17 @@ _HOME = {
         "UnknownFormatError",
         "ValidationError",
     ),
-    "assay.lookups": ("TTLCache", "Table"),
+    "assay.lookups": (
+        "Choice",
+        "Dated",
+        "EcbRates",
+        "Http",
+        "HttpLimits",
+        "SqlTable",
+        "TTLCache",
+        "Table",
+        "process_batch",
+    ),
     "assay.money": ("round_money",),
     "assay.pipeline": (
         "Deduplicate",
@@ -99,16 +109,21 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "AssayError",
     "AuthorizationError",
+    "Choice",
     "ConfigurationError",
     "Count",
     "CountDistinct",
+    "Dated",
     "Deduplicate",
     "DiscountPricing",
     "DuplicateError",
+    "EcbRates",
     "Err",
     "Explode",
     "Filter",
     "GroupBy",
+    "Http",
+    "HttpLimits",
     "Item",
     "LedgerError",
     "Lookup",
@@ -141,6 +156,7 @@ __all__ = [
     "SourceError",
     "Sql",
     "SqlRepository",
+    "SqlTable",
     "Sum",
     "TTLCache",
     "Table",
@@ -150,6 +166,7 @@ __all__ = [
     "ValidationError",
     "XPath",
     "load",
+    "process_batch",
     "read",
     "replay",
     "round_money",

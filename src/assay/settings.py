@@ -6,12 +6,14 @@ global. Every limit that an error message can name is a field of this class.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -41,6 +43,10 @@ class Settings(BaseSettings):
         None,
         description="SQLAlchemy URL of the run history; by default SQLite, .assay/runs.db in the project.",
     )
+    secrets: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Secrets by name (tokens, database URLs), for lookups that ask for them; in the environment JSON.",
+    )
     output: Path | None = Field(None, description="Folder that takes every file output of a run.")
     compiled: bool = Field(True, description="Judge by compiled checks where they are certain; else each by Pydantic.")
     max_record_bytes: int = Field(16 * MIB, gt=0, description="Longest record that is read; a longer one is a reject.")
@@ -55,6 +61,17 @@ class Settings(BaseSettings):
     )
     batch_records: int = Field(16_384, gt=0, description="Records handled at a time.")
     batch_bytes: int = Field(64 * MIB, gt=0, description="Bytes of raw records handled at a time.")
+
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            # Neither the text nor what is wrong in it may be shown.
+            return None
 
     @field_validator("project", "pipelines", "output")
     @classmethod
@@ -121,10 +138,15 @@ class Settings(BaseSettings):
             return cls(**merged)
         except ValidationError as error:
             wrong = "; ".join(
-                f"{origin.get(str(e['loc'][0]), 'settings')}: {e['loc'][0]}: {e['msg']}, got {e['input']!r}"
+                f"{origin.get(str(e['loc'][0]), 'settings')}: {e['loc'][0]}: {e['msg']}, got {_shown(e)}"
                 for e in error.errors()
             )
             raise ConfigurationError(wrong) from None
+
+
+def _shown(error: ErrorDetails) -> str:
+    """The wrong value, unless it is a secret."""
+    return "a value that is not shown" if error["loc"][0] in {"secrets", "run_store"} else repr(error["input"])
 
 
 def find_project(start: Path) -> Path:

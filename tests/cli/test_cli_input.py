@@ -12,7 +12,19 @@ import polars as pl
 import pytest
 from tests.cli.using import assay, document, tree
 
-RUN_KEYS = {"schema", "id", "pipeline", "status", "counts", "money", "outputs", "rejects", "verdicts", "seconds"}
+RUN_KEYS = {
+    "lookups",
+    "schema",
+    "id",
+    "pipeline",
+    "status",
+    "counts",
+    "money",
+    "outputs",
+    "rejects",
+    "verdicts",
+    "seconds",
+}
 
 
 def published(shop: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:

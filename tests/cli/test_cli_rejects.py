@@ -219,7 +219,7 @@ def test_edits_of_a_run_that_published_nothing_wait_for_the_next(shop: Path) -> 
 
 
 def test_a_missing_rate_is_told_as_such(shop: Path) -> None:
-    file = shop / "sample_data/rates.json"
+    file = shop / "sample_data/eurofxref.xml"
     file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "USD" not in line))
     made = document(assay("run", "orders", "--json"))
     assert made["rejects"]["rate_missing"] > 100
@@ -227,7 +227,12 @@ def test_a_missing_rate_is_told_as_such(shop: Path) -> None:
     assert "a budget would stop such a run" in made["warnings"][0]
     one = next(r for r in rejects("latest") if r["stage"] == "pricing")
     assert one["errors"] == [
-        {"loc": "list_currency", "type": "rate_missing", "msg": 'convert: no rate from "USD" to EUR', "input": "USD"}
+        {
+            "loc": "list_currency",
+            "type": "rate_missing",
+            "msg": 'convert: no rate from "USD" to EUR on 2026-01-01',
+            "input": "USD",
+        }
     ]
     file = shop / "pipelines/orders.py"
     file.write_text(file.read_text().replace('    "orders",\n', '    "orders",\n    max_rejects="10%",\n'))

@@ -27,6 +27,8 @@ from assay.cli.runs import find_run, open_store
 from assay.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.progress import Progress, TaskID
 
     from assay.pipeline import Report, Result
@@ -151,11 +153,25 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         some = ", ".join(f"{count:,} {safe(kind)}" for kind, count in list(reasons.items())[:6])
         rest = f" and {len(reasons) - 6} more kinds" if len(reasons) > 6 else ""
         print_labelled("rejects", f"{some}{rest} -> assay rejects list {rejects_of or result.id}")
+    _print_lookups(result)
     for warning in result.warnings:
         print_labelled("warning", safe(warning), style="bold yellow")
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
+
+
+def _print_lookups(result: Result) -> None:
+    """Those that had to call; what lies in memory is not worth a line."""
+    asked = {name: one for name, one in result.lookups.items() if one["calls"] or one["hits"]}
+    for number, (name, one) in enumerate(asked.items()):
+        print_labelled("" if number else "lookups", f"{safe(name)}  {_calls(one)}")
+
+
+def _calls(figures: Mapping[str, int | float]) -> str:
+    some = [f"{figures['rows']:,} rows", f"{figures['calls']:,} calls", f"{figures['hits']:,} from the cache"]
+    some += [f"{figures[name]:,} {name}" for name in ("retries", "missing", "errors") if figures[name]]
+    return ", ".join([*some, f"slowest {figures['slowest_seconds']:.3f} s"])
 
 
 def _print_records(result: Result) -> None:

@@ -1,77 +1,320 @@
-"""A cache whose entries live for a time, on a clock that never jumps."""
+"""A cache whose entries live for a time, on a clock that never jumps; a key is fetched once, however many wait."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Protocol, TypeVar
 
 import cachetools
+
+from assay.lookups.concurrent import result_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CacheStats:
-    """Counts since the cache was made. An expired entry is a miss; only entries pushed out for room are evictions."""
+    """Counts since the cache was made.
+
+    Attributes:
+        hits: Asked for and there, in memory or in the tier below.
+        misses: Asked for and not there; an expired entry is a miss.
+        evictions: Pushed out for room before their time.
+        stale: Answered with an entry that was being fetched anew.
+        errors: Loaders that failed.
+    """
 
     hits: int
     misses: int
     evictions: int
+    stale: int = 0
+    errors: int = 0
+
+
+class Tier(Protocol):
+    """Where entries outlive the process."""
+
+    def get(self, key: str) -> tuple[Any, float] | None:
+        """The value and the seconds it has still to live; None if there is none."""
+        ...
+
+    def set(self, key: str, value: Any, seconds: float) -> None:
+        """Keep a value for some seconds."""
+        ...
+
+    def discard(self, key: str) -> None:
+        """Forget a value."""
+        ...
 
 
 class TTLCache:
-    """At most `maxsize` entries, each for `ttl_seconds`; safe to use from several threads.
+    """At most `maxsize` entries, each for `ttl_seconds`; safe to use from threads and from tasks.
+
+    A value of None, as a loader gives it, says that there is no such thing; it is kept for a time of its own.
 
     Args:
         ttl_seconds: How long an entry is given.
         maxsize: How many entries are kept; the least recently used goes first.
         timer: The clock, in seconds; monotonic by default, so that a change of the wall clock changes nothing.
+        negative_ttl_seconds: How long None is given; by default as long as a value. 0: not kept.
+        stale_seconds: How long after its time `get_or_load` still answers with an entry while it is fetched anew.
+        tier: Where entries are kept beyond the process, such as `DiskTier`; its keys are strings.
     """
 
-    def __init__(self, ttl_seconds: float, maxsize: int = 1024, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ttl_seconds: float,
+        maxsize: int = 1024,
+        timer: Callable[[], float] = time.monotonic,
+        *,
+        negative_ttl_seconds: float | None = None,
+        stale_seconds: float = 0,
+        tier: Tier | None = None,
+    ) -> None:
         if ttl_seconds <= 0 or maxsize <= 0:
             raise ValueError(f"ttl_seconds and maxsize must be over 0, not {ttl_seconds} and {maxsize}")
-        self._store = _CountingStore(maxsize, ttl_seconds, timer)
+        if stale_seconds < 0 or (negative_ttl_seconds or 0) < 0:
+            raise ValueError("stale_seconds and negative_ttl_seconds must not be under 0")
+        self._ttl = ttl_seconds
+        self._negative_ttl = ttl_seconds if negative_ttl_seconds is None else negative_ttl_seconds
+        self._stale_seconds = stale_seconds
+        self._timer = timer
+        self._tier = tier
+        self._store = _CountingStore(maxsize, lambda _key, entry, _now: entry.kept_until, timer)
         self._lock = threading.Lock()
-        self._hits = 0
-        self._misses = 0
+        self._flights: dict[Hashable, _Flight] = {}
+        self._refreshes: set[asyncio.Task[Any]] = set()
+        self._hits = self._misses = self._stale = self._errors = 0
 
-    def get(self, key: Hashable) -> Any:
-        """The value, or None if there is none or its time is over."""
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """The value, or `default` if there is none or its time is over."""
         with self._lock:
-            value = self._store.get(key, _ABSENT)
+            try:
+                entry = self._store[key]
+            except KeyError:
+                entry = None
+            # A clock that was set back must not give entries a longer life.
+            if entry is not None and entry.made <= self._timer() < entry.fresh_until:
+                self._hits += 1
+                return entry.value
+            if self._tier is None:
+                self._misses += 1
+                return default
+        value = self._from_tier(key)
+        with self._lock:
             if value is _ABSENT:
                 self._misses += 1
-                return None
+                return default
             self._hits += 1
             return value
 
     def set(self, key: Hashable, value: Any) -> None:
         """Keep a value; its time begins now."""
+        seconds = self._ttl if value is not None else self._negative_ttl
+        self._keep(key, value, seconds)
+        if self._tier is not None and seconds:
+            self._tier.set(_text(key), value, seconds)
+
+    def discard(self, key: Hashable) -> None:
+        """Forget a value."""
         with self._lock:
-            self._store[key] = value
+            self._store.pop(key, None)
+        if self._tier is not None:
+            self._tier.discard(_text(key))
+
+    def get_or_load(self, key: Hashable, loader: Callable[[], T]) -> T:
+        """The value; where there is none, what `loader` gives, which is called once however many threads ask.
+
+        An error of the loader goes to all who wait, and is not kept.
+
+        Raises:
+            RuntimeError: the loader asks for the key that it is to load, or this thread would wait for itself.
+        """
+        while True:
+            value = self.get(key, _ABSENT)
+            if value is not _ABSENT:
+                return value  # type: ignore[no-any-return]
+            flight, leads, stale = self._board(key)
+            if stale is not _ABSENT:
+                if leads:
+                    threading.Thread(target=self._refresh, args=(key, loader, flight), daemon=True).start()
+                return stale  # type: ignore[no-any-return]
+            if leads:
+                return self._fly(key, loader, flight)
+            if flight.thread == threading.get_ident():
+                raise RuntimeError(f"this thread waits for {key!r}, which it is to load itself")
+            landed = result_of(flight.future)
+            if landed is not _ABANDONED:
+                return landed  # type: ignore[no-any-return]
+
+    async def aget_or_load(self, key: Hashable, loader: Callable[[], Awaitable[T]]) -> T:
+        """As `get_or_load`, with a loader that is awaited; threads and tasks wait for each other's loads as well.
+
+        A task that is cancelled while it loads leaves the load to the next that waits.
+        """
+        while True:
+            value = self.get(key, _ABSENT)
+            if value is not _ABSENT:
+                return value  # type: ignore[no-any-return]
+            flight, leads, stale = self._board(key)
+            if stale is not _ABSENT:
+                if leads:
+                    task = asyncio.ensure_future(self._arefresh(key, loader, flight))
+                    # The loop keeps no task alive by itself.
+                    self._refreshes.add(task)
+                    task.add_done_callback(self._refreshes.discard)
+                return stale  # type: ignore[no-any-return]
+            if leads:
+                return await self._afly(key, loader, flight)
+            if flight.task is asyncio.current_task():
+                raise RuntimeError(f"this task waits for {key!r}, which it is to load itself")
+            # Who gives up waiting must not end the load of the others.
+            landed = await asyncio.shield(asyncio.wrap_future(flight.future))
+            if landed is not _ABANDONED:
+                return landed  # type: ignore[no-any-return]
 
     @property
     def stats(self) -> CacheStats:
-        """Hits, misses and evictions so far."""
+        """Counts so far."""
         with self._lock:
-            return CacheStats(self._hits, self._misses, self._store.evictions)
+            return CacheStats(self._hits, self._misses, self._store.evictions, self._stale, self._errors)
 
     def __len__(self) -> int:
         with self._lock:
             self._store.expire()
             return len(self._store)
 
+    def _keep(self, key: Hashable, value: Any, seconds: float) -> None:
+        with self._lock:
+            now = self._timer()
+            stale = self._stale_seconds if value is not None else 0
+            self._store[key] = _Entry(value, now, now + seconds, now + seconds + stale)
 
-_ABSENT: Any = object()
+    def _from_tier(self, key: Hashable) -> Any:
+        if self._tier is None:
+            return _ABSENT
+        found = self._tier.get(_text(key))
+        if found is None:
+            return _ABSENT
+        value, seconds = found
+        self._keep(key, value, seconds)
+        return value
+
+    def _board(self, key: Hashable) -> tuple[_Flight, bool, Any]:
+        """The flight for a key, whether the caller leads it, and a stale value to go on with (or _ABSENT)."""
+        with self._lock:
+            try:
+                entry = self._store[key]
+            except KeyError:
+                entry = None
+            now = self._timer()
+            if entry is not None and entry.made <= now < entry.fresh_until:
+                # It has landed between asking and boarding.
+                self._hits += 1
+                return _Flight(), False, entry.value
+            stale = entry.value if entry is not None and entry.made <= now else _ABSENT
+            if stale is not _ABSENT:
+                self._stale += 1
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False, stale
+            flight = self._flights[key] = _Flight(threading.get_ident(), _task())
+            return flight, True, stale
+
+    def _fly(self, key: Hashable, loader: Callable[[], T], flight: _Flight) -> T:
+        try:
+            value = loader()
+            self.set(key, value)
+        except BaseException as error:
+            self._crash(key, flight, error)
+            raise
+        self._land(key, flight, value)
+        return value
+
+    async def _afly(self, key: Hashable, loader: Callable[[], Awaitable[T]], flight: _Flight) -> T:
+        try:
+            value = await loader()
+            self.set(key, value)
+        except BaseException as error:
+            self._crash(key, flight, error)
+            raise
+        self._land(key, flight, value)
+        return value
+
+    def _refresh(self, key: Hashable, loader: Callable[[], Any], flight: _Flight) -> None:
+        try:
+            self._fly(key, loader, flight)
+        except Exception:  # noqa: BLE001 - counted; the stale value stays till its end, and then the error is seen
+            return
+
+    async def _arefresh(self, key: Hashable, loader: Callable[[], Awaitable[Any]], flight: _Flight) -> None:
+        try:
+            await self._afly(key, loader, flight)
+        except Exception:  # noqa: BLE001 - counted; the stale value stays till its end, and then the error is seen
+            return
+
+    def _land(self, key: Hashable, flight: _Flight, value: Any) -> None:
+        with self._lock:
+            self._flights.pop(key, None)
+        flight.future.set_result(value)
+
+    def _crash(self, key: Hashable, flight: _Flight, error: BaseException) -> None:
+        with self._lock:
+            self._flights.pop(key, None)
+            self._errors += isinstance(error, Exception)
+        if isinstance(error, Exception):
+            flight.future.set_exception(error)
+        else:
+            # Cancelled or interrupted: that is the leader's own end, not theirs who wait.
+            flight.future.set_result(_ABANDONED)
 
 
-class _CountingStore(cachetools.TTLCache[Hashable, Any]):
-    def __init__(self, maxsize: int, ttl: float, timer: Callable[[], float]) -> None:
-        super().__init__(maxsize, ttl, timer=timer)
-        self.evictions = 0
+_ABSENT: Final[Any] = object()
+_ABANDONED: Final[Any] = object()
 
-    def popitem(self) -> tuple[Hashable, Any]:
+
+class _Entry:
+    __slots__ = ("fresh_until", "kept_until", "made", "value")
+
+    def __init__(self, value: Any, made: float, fresh_until: float, kept_until: float) -> None:
+        self.value = value
+        self.made = made
+        self.fresh_until = fresh_until
+        self.kept_until = kept_until
+
+
+class _Flight:
+    """A load under way, and who leads it."""
+
+    __slots__ = ("future", "task", "thread")
+
+    def __init__(self, thread: int = 0, task: object = None) -> None:
+        self.future: Future[Any] = Future()
+        self.thread = thread
+        self.task = task
+
+
+class _CountingStore(cachetools.TLRUCache[Hashable, _Entry]):
+    evictions = 0
+
+    def popitem(self) -> tuple[Hashable, _Entry]:
         self.evictions += 1
         return super().popitem()
+
+
+def _task() -> object:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _text(key: Hashable) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a cache with a tier has strings as keys, not {key!r}")
+    return key

@@ -1,36 +1,42 @@
-"""A lookup table read from a file: JSON, JSONL, XML, CSV."""
+"""A lookup table: a file (JSON, JSONL, XML, CSV, Parquet) or a frame."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Final, NoReturn
 
 import polars as pl
 from pydantic import BaseModel
 
-from assay.errors import ConfigurationError, LookupFailed, unknown_name
-from assay.lookups.protocol import LookupContext
+from assay.errors import LookupFailed, SourceError
+from assay.lookups.judging import RowJudge
+from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
 from assay.reading import without_secrets
 from assay.records import Format, RecordReader
 from assay.records.rejects import first_reject
 
+_WHOLE: Final = "a lookup table must be right as a whole"
+
 
 @dataclass(frozen=True)
 class Table:
-    """A file as a lookup table, each of its records validated by a model.
+    """A file or a frame as a lookup table, each of its records validated by a model.
 
     A record that the model rejects fails the run: prices must not rest on a table that is partly read.
 
     Args:
-        path: The file, a glob, or several; relative to the project, else to the pipeline's folder.
+        path: The file, a glob, or several; relative to the project, else to the pipeline's folder; `{name}` is a
+            parameter. A file that ends in .parquet is read whole. Or a frame.
         model: The model of one row.
         format: As in `scan`; also `record`, `namespaces`, `empty_as_null`, `decimals`, `delimiter`, `quote`.
         column_names: As `columns` in `scan`.
+        name: What rejects and reports call it; by default the file's name without its suffixes.
     """
 
-    path: str
+    path: str | pl.DataFrame = field(compare=False)
     model: type[BaseModel]
     format: str | None = None
     record: str | None = None
@@ -40,11 +46,13 @@ class Table:
     delimiter: str | None = None
     quote: str | None = None
     column_names: Sequence[str] | None = None
+    name: str = ""
+    dated: ClassVar[bool] = False
 
-    @property
-    def name(self) -> str:
-        """The file's name without its suffixes."""
-        return Path(without_secrets(self.path)).name.partition(".")[0]
+    def __post_init__(self) -> None:
+        if not self.name:
+            path = Path(without_secrets(self.path)).name.partition(".")[0] if isinstance(self.path, str) else "table"
+            object.__setattr__(self, "name", path)
 
     def columns(self) -> pl.Schema:
         """The model's columns."""
@@ -57,33 +65,37 @@ class Table:
             SourceError: it cannot be read.
             LookupFailed: a record of it is wrong.
         """
+        if isinstance(self.path, pl.DataFrame):
+            return self._judged(self.path, self.name, context)
+        path = context.resolve(context.fill(self.path))
+        if self.format is None and path.endswith(".parquet"):
+            try:
+                return self._judged(pl.read_parquet(path), path, context)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise SourceError(str(error).partition("\n")[0], file=path) from None
         reader = RecordReader(self.model, self._how(), context.settings)
         frames = [pl.DataFrame(schema=reader.schema)]
-        for batch in reader.batches(reader.check(context.resolve(self.path))):
+        for batch in reader.batches(reader.check(path)):
             if batch.rejects.height:
-                error = first_reject(batch.rejects)
-                place = f"{error.source}: record {error.record} (line {error.line})"
-                first = error.errors[0]
-                raise LookupFailed(
-                    f"lookup {self.name}: {place}: {first['loc']}: {first['msg']}, got {first['input']!r}; "
-                    "a lookup table must be right as a whole"
-                )
+                reject = first_reject(batch.rejects)
+                self._refuse(f"{reject.source}: record {reject.record} (line {reject.line})", reject.errors[0])
             frames.append(batch.frame.select(reader.schema.names()))
         return pl.concat(frames)
 
     def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenTable:
         """Read the table and see that its keys are unique."""
-        for column in on:
-            if column not in self.columns():
-                raise ConfigurationError(f"lookup {self.name}: {unknown_name('column', column, self.columns())}")
-        frame = self.read(context)
-        doubles = frame.group_by(on).len().filter(pl.col("len") > 1).drop("len").sort(on)
-        if doubles.height:
-            some = ", ".join(" / ".join(map(repr, row)) for row in doubles.head(5).iter_rows())
-            raise LookupFailed(
-                f"lookup {self.name}: {doubles.height} keys stand in it more than once: {some}; a row would be doubled"
-            )
-        return OpenTable(frame)
+        need_keys(self.name, on, self.columns())
+        return OpenTable(self.name, self.read(context), on)
+
+    def _judged(self, frame: pl.DataFrame, place: str, context: LookupContext) -> pl.DataFrame:
+        judged = RowJudge(self.name, self.model, self.decimals, context.settings).rows(frame.iter_rows(named=True))
+        for number, words in judged.wrong.items():
+            raise LookupFailed(f"lookup {self.name}: {place}: row {number}: {words}; {_WHOLE}")
+        return judged.frame
+
+    def _refuse(self, place: str, error: Mapping[str, object]) -> NoReturn:
+        what = f"{error['loc']}: {error['msg']}, got {error['input']!r}"
+        raise LookupFailed(f"lookup {self.name}: {place}: {what}; {_WHOLE}")
 
     def _how(self) -> Format:
         return Format(
@@ -99,21 +111,35 @@ class Table:
 
 
 class OpenTable:
-    """A table in memory: `frame`."""
+    """A table in memory: `frame`, each key once.
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    Raises:
+        LookupFailed: a key stands in it more than once.
+    """
+
+    def __init__(self, name: str, frame: pl.DataFrame, on: Sequence[str]) -> None:
+        see_unique(name, frame, on)
         self.frame = frame
-
-    @property
-    def schema(self) -> pl.Schema:
-        """Its columns."""
-        return self.frame.schema
+        self.stats = LookupStats()
 
     @property
     def fingerprint(self) -> str:
         """Hash of its rows in order."""
         return hashlib.sha256(self.frame.write_json().encode()).hexdigest()
 
-    def rows(self, keys: pl.DataFrame) -> pl.DataFrame:
+    def answer(self, keys: pl.DataFrame) -> Answer:
         """The rows whose keys are asked for."""
-        return self.frame.join(keys, on=keys.columns, how="semi")
+        return Answer(self.frame.join(keys, on=keys.columns, how="semi"))
+
+    def close(self) -> None:
+        """A table in memory holds nothing."""
+
+
+def see_unique(name: str, frame: pl.DataFrame, on: Sequence[str]) -> None:
+    """Raise LookupFailed with the keys that stand in a frame more than once."""
+    doubles = frame.group_by(on).len().filter(pl.col("len") > 1).drop("len").sort(on)
+    if doubles.height:
+        some = ", ".join(" / ".join(map(repr, row)) for row in doubles.head(5).iter_rows())
+        raise LookupFailed(
+            f"lookup {name}: {doubles.height} keys stand in it more than once: {some}; a row would be doubled"
+        )

@@ -50,7 +50,8 @@ class Context:
     @property
     def lookup(self) -> LookupContext:
         """What lookups are opened with."""
-        return LookupContext((self.settings.project, self.folder), self.settings)
+        params = dict(self.params) if self.params is not None else {}
+        return LookupContext((self.settings.project, self.folder), self.settings, params)
 
     def fill(self, text: str) -> str:
         """Put parameters into a text such as "{month}/orders.jsonl".

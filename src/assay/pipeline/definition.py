@@ -7,6 +7,7 @@ import decimal
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -220,8 +221,9 @@ class Pipeline:
         from assay.pipeline.publishing import check_outputs  # noqa: PLC0415
 
         plan = make_plan(self, params=set or {}, settings=settings)
-        plan.open()
-        check_outputs(plan)
+        with closing(plan):
+            plan.open()
+            check_outputs(plan)
         return plan.schema
 
     def field_verdicts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -72,9 +72,10 @@ def run(
     with open_store(settings) as store, _only_run(pipeline.name, settings):
         recover(store, pipeline.name)
         files = plan.files()
-        plan.open()
-        execution = Execution(plan, store, options)
-        return execution.run(lambda staging: FileFeed(plan.reader, files, staging, limit))
+        with closing(plan):
+            plan.open()
+            execution = Execution(plan, store, options)
+            return execution.run(lambda staging: FileFeed(plan.reader, files, staging, limit))
 
 
 def replay(
@@ -100,12 +101,12 @@ def replay(
         _see_replayable(store, original, pipeline)
         given = params if params is not None else original.definition.get("params", {})
         plan = make_plan(pipeline, params=given, settings=settings, source=b"")
-        for step in plan.steps:
-            step.open()
         output = original.definition["output"]
         options = Options(output=Path(output) if output else None, progress=progress, replayed=original)
-        execution = Execution(plan, store, options)
-        return execution.run(lambda _staging: ReplayFeed(plan.reader, lambda: replayable(store, original.id)))
+        with closing(plan):
+            plan.open_steps()
+            execution = Execution(plan, store, options)
+            return execution.run(lambda _staging: ReplayFeed(plan.reader, lambda: replayable(store, original.id)))
 
 
 def resume(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
@@ -303,6 +304,7 @@ class Execution:
     def _ledger_json(self) -> dict[str, Any]:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
         made = self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
+        made["lookups"] = {name: stats.as_json() for name, stats in self._plan.lookups.items()}
         return made | ({"warnings": self._warnings} if self._warnings else {})
 
     def _find(self, counts: Mapping[str, int]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import AssayError, ConfigurationError
+from assay.lookups import LookupStats
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.steps import BoundStep, Deduplicate, Price, Reconcile
-from assay.pipeline.steps.protocol import need_columns
+from assay.pipeline.steps.protocol import Asking, Holding, need_columns
 from assay.reading import SourceFile, SourceLike
 from assay.records import TRACE, RecordReader
 from assay.settings import Settings
@@ -55,8 +56,28 @@ class Plan:
             AssayError: what cannot be read.
         """
         self.files()
-        for step in self.steps:
-            step.open()
+        self.open_steps()
+
+    def open_steps(self) -> None:
+        """Read tables and rates, and connect; `close` lets go of it."""
+        try:
+            for step in self.steps:
+                step.open()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of what steps hold open."""
+        with ExitStack() as stack:
+            for step in self.steps:
+                if isinstance(step, Holding):
+                    stack.callback(step.close)
+
+    @property
+    def lookups(self) -> dict[str, LookupStats]:
+        """What each lookup did so far, by the name of its step."""
+        return {step.name: step.stats for step in self.steps if isinstance(step, Asking)}
 
     @property
     def fingerprint(self) -> str:

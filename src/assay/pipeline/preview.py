@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,7 +14,7 @@ import polars as pl
 from assay.pipeline.context import visible
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.documents import document_column
-from assay.pipeline.plan import make_plan
+from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.steps import RowStep, WholeStep
 from assay.pipeline.steps.blame import blamed
 from assay.reading import SourceLike
@@ -44,7 +45,13 @@ def preview(
 ) -> Preview:
     """Run the first `n` accepted records through the steps."""
     plan = make_plan(pipeline, params=params, settings=settings, source=source)
-    plan.open()
+    with closing(plan):
+        plan.open()
+        return _look(plan, n)
+
+
+def _look(plan: Plan, n: int) -> Preview:
+    pipeline = plan.pipeline
     rejects = [pl.DataFrame(schema=REJECTS)]
     accepted: list[pl.DataFrame] = []
     small = plan.reader.settings.model_copy(update={"batch_records": max(n, 100)})

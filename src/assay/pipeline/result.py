@@ -50,6 +50,11 @@ class Result:
         return {"compiled": sum(file["read"] for file in files) - referred, "reference": referred}
 
     @property
+    def lookups(self) -> dict[str, dict[str, int | float]]:
+        """What each lookup did: rows, distinct, hits, calls, retries, missing, errors, slowest_seconds."""
+        return {name: dict(figures) for name, figures in self.ledger.get("lookups", {}).items()}
+
+    @property
     def warnings(self) -> list[str]:
         """What may well be not as it was meant, such as a large share of rejects."""
         return list(self.ledger.get("warnings", []))
@@ -90,6 +95,7 @@ class Result:
             "outputs": self.outputs,
             "rejects": dict(self.ledger.get("reasons", {})),
             "verdicts": self.verdicts,
+            "lookups": self.lookups,
             "seconds": round(self.seconds, 3),
         }
         if self.warnings:
@@ -107,12 +113,17 @@ class Result:
             for currency, sums in self.money.items()
         ]
         rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
+        rows += [(f"lookup {name}", _figures(figures)) for name, figures in self.lookups.items()]
         rows += [("warning", warning) for warning in self.warnings]
         if self.error:
             rows.append(("error", str(self.error.get("message"))))
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
         head = f"{html.escape(self.pipeline)} · {self.status.upper()} · run {self.id} · {self.seconds:.1f} s"
         return f"<b>{head}</b><table>{cells}</table>"
+
+
+def _figures(figures: Mapping[str, int | float]) -> str:
+    return " · ".join(f"{name.replace('_', ' ')} {figure:,}" for name, figure in figures.items())
 
 
 def result_of(run: Run, store_url: str) -> Result:

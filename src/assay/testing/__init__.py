@@ -1,7 +1,8 @@
-"""Conformance batteries: what every sink must do, for the author of a sink to run against it. They need pytest."""
+"""Conformance batteries: what every sink and every lookup must do, for their authors to run. They need pytest."""
 
 from __future__ import annotations
 
+from assay.testing.lookups import Fact, LookupConformance
 from assay.testing.sinks import FILE_STEPS, SinkConformance
 
-__all__ = ["FILE_STEPS", "SinkConformance"]
+__all__ = ["FILE_STEPS", "Fact", "LookupConformance", "SinkConformance"]

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError
-from assay.lookups import LookupContext, Table
+from assay.lookups import EcbRates, LookupContext, Table
 from assay.pipeline.context import IDENTITY, Context, visible
 from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, WholeOutcome, reject_rows
 from assay.pricing import NO_RATE, PriceBook, RatesTable, Verifier
@@ -40,7 +40,7 @@ class Price:
 
     book: str | PriceBook
     inputs: Mapping[str, str] = field(default_factory=dict)
-    rates: Mapping[str, Table] = field(default_factory=dict)
+    rates: Mapping[str, Table | EcbRates] = field(default_factory=dict)
     document: str | None = None
     receipts: bool = False
     verify: int = VERIFIED
@@ -77,7 +77,7 @@ class Price:
         return bound(self.name, columns, self, book, inputs, context.lookup)
 
 
-def _none_of(table: Table) -> RatesTable:
+def _none_of(table: Table | EcbRates) -> RatesTable:
     """Rates of the table's columns, before it is read."""
     columns = table.columns()
     dated = [name for name in ("valid_from",) if name in columns]

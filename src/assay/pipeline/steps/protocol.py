@@ -8,6 +8,7 @@ from typing import Final, Protocol, runtime_checkable
 import polars as pl
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.lookups import LookupStats
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, visible
 from assay.records import ERRORS, Stage
 
@@ -64,6 +65,27 @@ class WholeStep(BoundStep, Protocol):
 
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
         """Handle all rows, lazily."""
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A step that holds files or connections while it is open."""
+
+    def close(self) -> None:
+        """Let go of them."""
+        ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A step that asks a lookup."""
+
+    name: str
+
+    @property
+    def stats(self) -> LookupStats:
+        """What the lookup did so far."""
         ...
 
 

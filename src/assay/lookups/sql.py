@@ -1,0 +1,169 @@
+"""A lookup in a database: the whole table where it is small, else by batches of keys."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from assay.errors import ConfigurationError, LookupFailed
+from assay.lookups.judging import RowJudge, chunks, input_name
+from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
+from assay.lookups.table import OpenTable, see_unique
+from assay.records import Format, RecordReader
+
+
+@dataclass(frozen=True)
+class SqlTable:
+    """A table or view of a database. Keys are bound parameters, never text of the statement.
+
+    Where it has at most `whole_up_to` rows when the run begins, it is read whole, once, and joined; else it is asked by
+    batches of distinct keys. Every row is validated by the model; the first wrong one fails the run.
+
+    Args:
+        table: Its name; `schema.table` where it has a schema.
+        model: The model of one row; its fields (or their aliases) are the columns that are read.
+        database: A SQLAlchemy URL without password, or the name of a secret that holds one with it.
+        whole_up_to: Rows up to which it is read whole; 0: never.
+        batch: Keys asked for at a time.
+        decimals: Precision and scale of Decimal fields that the model does not bound.
+        name: What rejects and reports call it; by default the table's name.
+    """
+
+    table: str
+    model: type[BaseModel]
+    database: str
+    whole_up_to: int = 10_000
+    batch: int = 500
+    decimals: tuple[int, int] | None = None
+    name: str = ""
+    dated: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.table.rpartition(".")[2])
+        if self.batch < 1:
+            raise ConfigurationError(f"lookup {self.name}: batch must be at least 1, not {self.batch}")
+
+    def columns(self) -> pl.Schema:
+        """The model's columns."""
+        return RecordReader(self.model, Format("jsonl", decimals=self.decimals)).schema
+
+    def read(self, context: LookupContext) -> pl.DataFrame:
+        """Read all of it.
+
+        Raises:
+            LookupFailed: it cannot be reached, or a row is wrong.
+        """
+        found = _Database(self, context)
+        try:
+            return found.select(found.query)
+        finally:
+            found.close()
+
+    def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenTable | OpenSql:
+        """Connect, count, and read it whole where it is small."""
+        need_keys(self.name, on, self.columns())
+        found = _Database(self, context)
+        try:
+            # One more than fits tells as much as the count of a large table, and is quicker.
+            some = sa.select(sa.literal(1)).select_from(found.table).limit(self.whole_up_to + 1).subquery()
+            if self.whole_up_to and found.fetch(sa.select(sa.func.count()).select_from(some))[0][0] <= self.whole_up_to:
+                whole = OpenTable(self.name, found.select(found.query), on)
+                whole.stats = found.stats
+                found.close()
+                return whole
+        except BaseException:
+            found.close()
+            raise
+        return OpenSql(found, on)
+
+
+class OpenSql:
+    """A table that is asked by batches of keys."""
+
+    def __init__(self, database: _Database, on: Sequence[str]) -> None:
+        self._database = database
+        self._on = on
+        self.stats = database.stats
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of where it is: what it holds is only known by key."""
+        return hashlib.sha256(f"{self._database.place} {self._database.definition.table}".encode()).hexdigest()
+
+    def answer(self, keys: pl.DataFrame) -> Answer:
+        """Ask for the keys, some at a time."""
+        definition = self._database.definition
+        columns = [self._database.table.c[input_name(definition.model, key)] for key in self._on]
+        frames = [pl.DataFrame(schema=self._database.schema)]
+        for some in chunks(keys.select(self._on), definition.batch):
+            if len(columns) == 1:
+                wanted: sa.ColumnElement[bool] = columns[0].in_(some.to_series().to_list())
+            else:
+                wanted = sa.or_(*(sa.and_(*(c == v for c, v in zip(columns, row, strict=True))) for row in some.rows()))
+            frames.append(self._database.select(self._database.query.where(wanted)))
+        found = pl.concat(frames)
+        see_unique(definition.name, found, self._on)
+        # A database may compare otherwise than we do (case, blanks at the end): such a row is not the key asked for.
+        return Answer(found.join(keys, on=list(self._on), how="semi"))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+
+class _Database:
+    def __init__(self, definition: SqlTable, context: LookupContext) -> None:
+        self.definition = definition
+        self.stats = LookupStats()
+        self._judge = RowJudge(definition.name, definition.model, definition.decimals, context.settings)
+        self.schema = self._judge.schema
+        where = f"lookup {definition.name}"
+        named = "://" not in definition.database
+        text = context.secret(definition.database, where) if named else context.fill(definition.database)
+        try:
+            url = sa.engine.make_url(text)
+            if url.password is not None and not named:
+                raise ConfigurationError("a password in a URL is seen by all: name a secret instead", where=where)
+            self._engine = sa.create_engine(url)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise ConfigurationError(f"the database cannot be used: {type(error).__name__}", where=where) from None
+        self.place = url.render_as_string(hide_password=True)
+        schema, _, name = definition.table.rpartition(".")
+        columns: list[sa.ColumnClause[Any]] = [
+            sa.column(input_name(definition.model, field)) for field in definition.model.model_fields
+        ]
+        self.table = sa.table(name, *columns, schema=schema or None)
+        self.query = sa.select(*columns).select_from(self.table)
+
+    def fetch(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        begun = time.perf_counter()
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).fetchall()
+        except sa.exc.SQLAlchemyError as error:
+            # Its own text would hold the keys and, of some drivers, the URL.
+            why = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
+            self.stats.errors += 1
+            raise LookupFailed(f"lookup {self.definition.name}: {self.place}: {why}") from None
+        finally:
+            self.stats.called(time.perf_counter() - begun)
+
+    def select(self, query: sa.Select[Any]) -> pl.DataFrame:
+        judged = self._judge.rows(row._asdict() for row in self.fetch(query))
+        for number, error in judged.wrong.items():
+            raise LookupFailed(
+                f"lookup {self.definition.name}: row {number} of {self.definition.table}: {error}; mend the table "
+                "or the model"
+            )
+        return judged.frame
+
+    def close(self) -> None:
+        self._engine.dispose()

@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import pytest
+from pydantic import BaseModel, Field
+from tests.lookups import service as faults
+from tests.lookups.service import Service
+
+from assay import Filter, GroupBy, Http, HttpLimits, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table, TTLCache
+from assay.errors import ConfigurationError
+from assay.lookups import LookupContext, OpenLookup
+from assay.lookups.breaker import CircuitBreaker, Pace
+from assay.settings import Settings
+
+QUICK = HttpLimits(wait_seconds=0.005, timeout_seconds=0.3, reset_seconds=0.05, max_wait_seconds=2)
+
+
+class Customer(BaseModel):
+    customer_id: str
+    country: str
+    credit: Annotated[Decimal, Field(max_digits=10, decimal_places=2)]
+
+
+def http(service: Service, **told: Any) -> Http:
+    given: dict[str, Any] = {"hosts": ["127.0.0.1"], "limits": QUICK} | told
+    return Http(f"{service.url}/customers/{{customer_id}}", Customer, **given)
+
+
+def batched(service: Service, size: int, **told: Any) -> Http:
+    return replace(http(service, **told), url=f"{service.url}/customers?ids={{customer_id}}", batch=size)
+
+
+@contextmanager
+def opened(lookup: Http, settings: Settings | None = None, **params: str) -> Iterator[OpenLookup]:
+    found = lookup.open(LookupContext((Path.cwd(),), settings or Settings(), params), ("customer_id",))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def keys(*names: str) -> pl.DataFrame:
+    return pl.DataFrame({"customer_id": names}, schema={"customer_id": pl.String})
+
+
+def test_the_name_is_the_last_fixed_part_of_the_path(service: Service) -> None:
+    assert http(service).name == "customers"
+
+
+def test_each_key_is_asked_once_and_never_more_at_once_than_allowed(service: Service) -> None:
+    service.delay = 0.01
+    names = [f"C-{n}" for n in range(60)]
+    with opened(http(service, limits=replace(QUICK, concurrency=7))) as lookup:
+        first = lookup.answer(keys(*names, "X-1"))
+        again = lookup.answer(keys("X-1", *names[::-1]))
+    assert first.failed is None
+    assert first.rows.height == again.rows.height == 60
+    assert first.rows.sort("customer_id").equals(again.rows.sort("customer_id"))
+    assert set(service.asked.values()) == {1}
+    assert service.most == 7
+    assert (lookup.stats.calls, lookup.stats.hits) == (61, 61)
+    assert lookup.stats.slowest_seconds >= 0.01
+
+
+@pytest.mark.parametrize("size", [2, 25, 1000])
+def test_a_batch_is_one_call(service: Service, size: int) -> None:
+    names = [f"C-{n}" for n in range(50)]
+    with opened(batched(service, size)) as lookup:
+        answer = lookup.answer(keys(*names, "X-1", "a,b", ""))
+        lookup.answer(keys(*names, "X-1"))
+    assert answer.failed is None
+    assert sorted(answer.rows["customer_id"]) == sorted(names)
+    # Of keys that can stand in no list, nothing is asked.
+    assert lookup.stats.calls == {2: 26, 25: 3, 1000: 1}[size]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.status(500),
+        faults.status(503),
+        faults.status(429, Retry_After="0"),
+        faults.half_a_body,
+        faults.reset,
+        faults.hang,
+    ],
+)
+def test_what_may_pass_is_tried_again(service: Service, fault: Callable[..., bool]) -> None:
+    service.faults["C-1"] = [fault, fault]
+    with opened(http(service)) as lookup:
+        answer = lookup.answer(keys("C-0", "C-1", "C-2"))
+    assert answer.failed is None
+    assert dict(answer.rows.select("customer_id", "credit").iter_rows()) == {
+        f"C-{n}": Decimal(f"{n}.10") for n in range(3)
+    }
+    assert service.asked["C-1"] == 3
+    assert lookup.stats.retries == 2
+
+
+def test_retry_after_is_obeyed_or_a_failure(service: Service) -> None:
+    service.faults["C-1"] = [faults.status(429, Retry_After="1")]
+    service.faults["C-2"] = [faults.status(503, Retry_After="3600")]
+    begun = time.monotonic()
+    with opened(http(service)) as lookup:
+        answer = lookup.answer(keys("C-1", "C-2"))
+    assert 1 <= time.monotonic() - begun < 3
+    assert answer.rows["customer_id"].to_list() == ["C-1"]
+    assert answer.failed is not None
+    assert answer.failed.rows() == [("C-2", f"{service.url}: answers 503")]
+    assert service.asked["C-2"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (faults.status(403), "answers 403"),
+        (faults.status(301, Location="http://evil.example/x?secret=1"), "redirects to evil.example, which is refused"),
+        (faults.status(302, Location="/elsewhere"), "redirects to another path, which is refused"),
+        (faults.body(b"{" + b" " * 10_000_000), "over 1,048,576 bytes"),
+        (faults.body(b'{"customer_id": "C-1", "country": "DE", "credit": "x"}'), "credit: Input should be a valid dec"),
+        (faults.body(b'{"customer_id": "C-1", "country": "DE"}'), "credit: Field required"),
+        (faults.body(b'{"customer_id": "C-2", "country": "DE", "credit": "1"}'), "answers for another key, C-2"),
+        (faults.body(b"<html>"), "Invalid JSON"),
+        (faults.body(b"[]"), "Input should be an object"),
+        (faults.body(b"{}{}"), "Invalid JSON"),
+        (faults.body(b"{},\n{}"), "Invalid JSON"),
+        (faults.body(b"  \n"), "records, not one"),
+        (lambda r: faults.reply(r, 200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
+    ],
+)
+def test_what_will_not_pass_is_told_and_not_tried_again_nor_kept(
+    service: Service, fault: Callable[..., bool], words: str
+) -> None:
+    service.faults["C-1"] = [fault]
+    with opened(http(service)) as lookup:
+        answer = lookup.answer(keys("C-0", "C-1"))
+        assert answer.rows["customer_id"].to_list() == ["C-0"]
+        assert answer.failed is not None
+        assert answer.failed["customer_id"].to_list() == ["C-1"]
+        assert words in answer.failed["error"][0]
+        assert "secret" not in answer.failed["error"][0]
+        assert service.asked["C-1"] == 1
+        assert lookup.answer(keys("C-1")).rows.height == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'[{"customer_id": "C-1", "country": "DE"}]', "credit: Field required"),
+        (json.dumps([faults.customer("C-1")] * 2).encode(), "'C-1' stands in the answer more than once"),
+        (b'{"oops": ', "records"),
+    ],
+)
+def test_a_batch_that_is_wrong_fails_all_of_its_keys(service: Service, body: bytes, words: str) -> None:
+    service.faults[""] = [faults.body(body)]
+    with opened(batched(service, 2, limits=replace(QUICK, concurrency=1))) as lookup:
+        answer = lookup.answer(keys("C-1", "C-2", "C-3"))
+    assert answer.rows["customer_id"].to_list() == ["C-3"]
+    assert answer.failed is not None
+    assert answer.failed["customer_id"].to_list() == ["C-1", "C-2"]
+
+
+def test_the_retries_of_a_run_are_limited(service: Service) -> None:
+    service.faults[""] = [faults.status(500)] * 1000
+    with opened(http(service, limits=replace(QUICK, retries=5, failures=1000))) as lookup:
+        answer = lookup.answer(keys(*(f"C-{n}" for n in range(30))))
+    assert answer.failed is not None
+    assert answer.failed.height == 30
+    assert lookup.stats.calls == 35
+
+
+def test_the_breaker_opens_and_closes(service: Service) -> None:
+    service.faults[""] = [faults.status(500)] * 5
+    limits = replace(QUICK, concurrency=1, attempts=1, failures=5, reset_seconds=0.2)
+    with opened(http(service, limits=limits)) as lookup:
+        first = lookup.answer(keys(*(f"C-{n}" for n in range(20))))
+        assert first.failed is not None
+        assert first.failed.height == 20
+        assert "not asked, after 5 failures in a row" in first.failed["error"][-1]
+        assert service.asked.total() == 5, "open: the others were not asked"
+        time.sleep(0.25)
+        assert lookup.answer(keys("C-1", "C-2", "C-3")).failed is None, "the probe worked: closed"
+
+
+def test_the_breaker_by_the_clock() -> None:
+    now = 0.0
+    breaker = CircuitBreaker(2, 10, lambda: now)
+    breaker.failed()
+    breaker.worked()
+    breaker.failed()
+    assert breaker.wait_seconds() == 0
+    breaker.failed()
+    assert (breaker.wait_seconds(), breaker.opened) == (10, 1)
+    now = 10
+    assert breaker.wait_seconds() == 0, "one probe"
+    assert breaker.wait_seconds() == 10, "and no other"
+    breaker.failed()
+    assert (breaker.wait_seconds(), breaker.opened) == (10, 2)
+    now = 20
+    assert breaker.wait_seconds() == 0
+    breaker.gave_up()
+    assert breaker.wait_seconds() == 0, "another probe, where the first was cancelled"
+    breaker.worked()
+    assert breaker.wait_seconds() == breaker.wait_seconds() == 0
+
+
+def test_the_pace_is_kept(service: Service) -> None:
+    begun = time.monotonic()
+    with opened(http(service, limits=replace(QUICK, per_second=100))) as lookup:
+        lookup.answer(keys(*(f"C-{n}" for n in range(31))))
+    assert time.monotonic() - begun >= 0.3
+    asyncio.run(Pace(None, time.monotonic).turn())
+
+
+def test_it_works_inside_a_running_loop_and_from_threads(service: Service) -> None:
+    with opened(http(service)) as lookup:
+
+        async def main() -> int:
+            return lookup.answer(keys("C-1", "C-2")).rows.height
+
+        assert asyncio.run(main()) == 2
+        heights: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: heights.append(lookup.answer(keys("C-1", "C-3", "C-4")).rows.height))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert heights == [3] * 8
+    assert set(service.asked.values()) == {1}
+
+
+def test_ctrl_c_ends_what_is_under_way(service: Service) -> None:
+    service.delay = 0.3
+    limits = replace(QUICK, timeout_seconds=60, concurrency=2)
+    begun = time.monotonic()
+    with opened(http(service, limits=limits)) as lookup:
+        threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            lookup.answer(keys(*(f"C-{n}" for n in range(100))))
+    assert time.monotonic() - begun < 2
+    asked = service.asked.total()
+    time.sleep(0.4)
+    assert service.asked.total() == asked <= 4
+
+
+def test_keys_are_quoted_and_never_steps_in_the_path(service: Service) -> None:
+    odd = ["a/b", "../up", "ä ö", "x?y=1", "#", "%2e", "a&b"]
+    with opened(http(service)) as lookup:
+        answer = lookup.answer(keys(*odd, "..", ".", ""))
+    assert sorted(answer.rows["customer_id"]) == sorted(odd)
+    assert answer.failed is None
+    assert set(service.asked) == set(odd)
+
+
+def test_the_token_comes_from_the_settings_and_is_told_to_nobody_else(
+    service: Service, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    monkeypatch.setenv("ASSAY_SECRETS", '{"crm": "s3cret"}')
+    settings = Settings.load()
+    assert "s3cret" not in repr(settings)
+    with opened(http(service, token="crm"), settings) as lookup:
+        lookup.answer(keys("C-1"))
+        assert "s3cret" not in repr(lookup)
+    assert service.headers[0]["authorization"] == "Bearer s3cret"
+    with pytest.raises(ConfigurationError, match='there is no secret "crm"'), opened(http(service, token="crm")):
+        pass
+    monkeypatch.setenv("ASSAY_SECRETS", "{'crm': 's3cret'}")
+    with pytest.raises(ConfigurationError, match="secrets") as wrong:
+        Settings.load()
+    assert "s3cret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "words"),
+    [
+        ("http://127.0.0.1:9/{customer_id}", {}, "of a private network or this machine; to ask it, name it"),
+        ("http://localhost:9/{customer_id}", {}, "of a private network or this machine"),
+        ("http://169.254.169.254/{customer_id}", {}, "of a private network or this machine"),
+        ("http://[::1]/{customer_id}", {}, "of a private network or this machine"),
+        ("http://a.example/{customer_id}", {"hosts": ["b.example"]}, "host a.example is not allowed; allowed: b.exa"),
+        ("http://u:p@a.example/{customer_id}", {"hosts": ["a.example"]}, "a password in a URL is seen by all"),
+        ("ftp://a.example/{customer_id}", {"hosts": ["a.example"]}, "no http:// or https:// address"),
+        ("http://{customer_id}.example/", {"hosts": ["a.example"]}, "a key must not choose the host"),
+        ("http://a.example/", {"hosts": ["a.example"]}, "has no place for the key {customer_id}"),
+        ("http://a.example/{customer}", {"hosts": ["a.example"]}, 'no parameter or key "customer"'),
+        ("http://no-such-host.invalid/{customer_id}", {}, "is not known"),
+    ],
+)
+def test_what_may_not_be_asked_is_refused_before_anything_is(url: str, told: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong, opened(Http(url, Customer, **told)):
+        pass
+    assert words in str(wrong.value)
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="concurrency must be over 0"):
+        HttpLimits(concurrency=0)
+    with pytest.raises(ConfigurationError, match="batch must be at least 1"):
+        Http("http://a.example/{k}", Customer, batch=0)
+
+
+def test_answers_outlive_the_run(service: Service, tmp_path: Path) -> None:
+    settings = Settings(project=tmp_path)
+    for _ in range(2):
+        with opened(http(service, keep="kept/customers.db"), settings) as lookup:
+            assert lookup.answer(keys("C-1", "X-1")).rows.height == 1
+    assert service.asked == {"C-1": 1, "X-1": 1}
+    assert lookup.stats.calls == 0
+
+
+# ---- in a pipeline ---------------------------------------------------------------------------------------------
+
+
+class Line(BaseModel):
+    line: int
+    customer_id: str
+    net: Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
+
+
+def pipeline(lookup: Any, **told: Any) -> Pipeline:
+    return Pipeline(
+        "sales",
+        source=Source("sales.jsonl", Line, key=["line"]),
+        steps=[Filter("not_free", pl.col("net") > 0), Lookup(lookup, on="customer_id", **told)],
+        outputs={
+            "lines": Rows(to=Parquet("out/lines")),
+            "by_country": GroupBy("country", net=Sum("net"), to=Sql("by_country")),
+        },
+    )
+
+
+@pytest.fixture
+def sales(project: Path) -> Path:
+    rows = [{"line": n, "customer_id": f"C-{n * n % 97}", "net": f"{n}.25"} for n in range(3000)]
+    (project / "sales.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return project
+
+
+def published(folder: Path) -> tuple[bytes, list[tuple[Any, ...]]]:
+    lines = pl.read_parquet(folder / "out/lines/*.parquet")
+    by_country = lines.group_by("country").agg(pl.col("net").sum()).sort("country")
+    return b"".join(p.read_bytes() for p in sorted((folder / "out/lines").glob("*.parquet"))), by_country.rows()
+
+
+def test_cache_on_off_cold_warm_and_any_batch_publish_the_same_bytes(service: Service, sales: Path) -> None:
+    names = sorted({f"C-{n * n % 97}" for n in range(3000)})
+    table = Table(pl.DataFrame([faults.customer(name) for name in names]), Customer, name="customers")
+    assert pipeline(table).run().status == "published"
+    expected = published(sales)
+    shared = TTLCache(3600, 10_000)
+    ways = [
+        (http(service), {}),
+        (http(service, cache_seconds=0), {"batch_records": 200}),
+        (http(service, cache=shared), {}),
+        (http(service, cache=shared), {}),
+        (http(service, keep="kept.db"), {"batch_records": 500}),
+        (http(service, keep="kept.db"), {}),
+        (batched(service, 40), {}),
+        (batched(service, 10_000, cache_seconds=0), {"batch_records": 700}),
+    ]
+    for lookup, settings in ways:
+        service.faults[""] = [faults.status(500), faults.reset, faults.half_a_body]
+        result = pipeline(lookup).run(settings=Settings.load(sales, **settings))
+        service.faults.clear()
+        assert result.status == "published", result.error
+        assert published(sales) == expected
+
+
+def test_a_service_that_is_down_fails_the_run_with_the_count_and_the_first_error(service: Service, sales: Path) -> None:
+    service.close()
+    result = pipeline(http(service, limits=replace(QUICK, retries=3))).run()
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error["type"] == "LookupFailed"
+    assert result.error["message"].startswith("lookup customers: 49 of 49 keys got no answer; the first, C-")
+    assert "ConnectError" in result.error["message"]
+    assert not (sales / "out/lines").exists()
+    assert result.lookups["customers"]["errors"] == 49
+
+
+def test_keys_without_an_answer_reject_their_rows_where_that_is_declared(service: Service, sales: Path) -> None:
+    service.faults["C-1"] = [faults.status(403)]
+    service.faults["C-4"] = [faults.status(404)]
+    result = pipeline(http(service), on_error="reject").run()
+    assert result.status == "published"
+    reasons = {
+        (r["errors"][0]["type"], r["errors"][0]["input"]): r["errors"][0]["msg"] for r in result.rejects.to_dicts()
+    }
+    assert reasons == {
+        ("lookup_failed", "C-1"): f"No answer: {service.url}: answers 403",
+        ("lookup_missing", "C-4"): "No row in lookup customers for C-4",
+    }
+    assert result.counts["read"] == sum(result.counts[name] for name in ("written", "filtered", "rejected"))
+    figures = result.lookups["customers"]
+    assert (figures["rows"], figures["distinct"], figures["calls"]) == (3000, 49, 49)
+    assert (figures["missing"], figures["errors"]) == (1, 1)
+
+
+def test_ten_thousand_rows_ask_for_two_hundred_keys_once(service: Service, project: Path) -> None:
+    service.delay = 0.005
+    rows = [{"line": n, "customer_id": f"C-{n % 200}", "net": "1.00"} for n in range(10_000)]
+    (project / "sales.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = pipeline(http(service)).run(settings=Settings.load(project, batch_records=1000))
+    assert result.status == "published"
+    assert len(service.asked) == 200
+    assert set(service.asked.values()) == {1}
+    assert service.most <= 10
+
+
+def test_the_record_may_lie_deeper_in_the_answer(service: Service) -> None:
+    inner = json.dumps({"data": {"customers": [faults.customer("C-1")]}}, indent=2).encode()
+    service.faults["C-1"] = [faults.body(inner)]
+    with opened(http(service, record="data.customers")) as lookup:
+        assert lookup.answer(keys("C-1")).rows["credit"].to_list() == [Decimal("1.10")]
+        answer = lookup.answer(keys("C-2"))
+    assert answer.failed is not None
+    assert "C-2" in answer.failed["customer_id"]
