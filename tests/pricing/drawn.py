@@ -43,6 +43,8 @@ def differences(case: Case) -> list[tuple[object, object, object]]:
     """Rows in which the batch says something else than the reference: the row, what it got, what it should be."""
     priced = case.book.price(case.frame, rates=case.rates, receipts=True, errors="column").collect()
     assert priced.height == case.frame.height
+    other = case.book.price(case.frame, rates=case.rates, receipts=True, errors="column")
+    assert other.collect(engine="in-memory").equals(priced)
     assert (
         priced.select(case.frame.columns)
         .drop("currency", strict=False)

@@ -350,7 +350,7 @@ def test_a_rate_of_a_currency_without_minor_units_does_not_disturb_the_others() 
     assert result["net"].to_list() == [Decimal("4.00"), None]
     assert result["pricing_error"].to_list() == [
         None,
-        'currency: amounts in "XAU" cannot be rounded, it has no minor unit in ISO 4217',
+        'currency: "XAU" has no minor unit in ISO 4217 (metals, funds and tests have none): amounts cannot be rounded',
     ]
 
 

@@ -22,6 +22,7 @@ from assay.money.exact import EXACT, MAX_DIGITS, ExactDecimal, InexactNumberErro
 from assay.money.rounding import ROUNDINGS, Rounding, round_money, round_to
 from assay.money.widening import (
     aligned,
+    below,
     ceil_quotient,
     chosen,
     exact_product,
@@ -50,6 +51,7 @@ __all__ = [
     "Scaled",
     "aligned",
     "allocate",
+    "below",
     "ceil_quotient",
     "chosen",
     "exact_decimal",

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from assay.errors import ConfigurationError, UnknownNameError
 from assay.money.currencies import minor_units
+from assay.money.exact import exact_decimal
 
 Rounding = Literal["ceiling", "down", "floor", "half_down", "half_even", "half_up", "up"]
 """half_up: a tie goes away from zero; half_down: towards zero; up: away from zero; down: towards zero.
@@ -58,16 +59,18 @@ def round_to(value: Decimal | Fraction, digits: int, rounding: Rounding) -> Deci
     return result or result.copy_abs()
 
 
-def round_money(amount: Decimal | Fraction, currency: str, rounding: Rounding = "half_up") -> Decimal:
+def round_money(amount: Decimal | Fraction | int | str, currency: str, rounding: Rounding = "half_up") -> Decimal:
     """Round once to the minor unit of a currency.
 
     >>> round_money(Decimal("1.005"), "EUR"), round_money(Decimal("-2.5"), "JPY")
     (Decimal('1.01'), Decimal('-3'))
 
     Raises:
-        ConfigurationError: No such currency, or it has no minor unit.
+        ConfigurationError: No such currency, or it has no minor unit; the amount is no exact number.
+        TypeError: The amount is a float (an InexactNumberError).
     """
-    return round_to(amount, minor_units(currency), rounding)
+    exact = amount if isinstance(amount, Fraction) else exact_decimal(amount)
+    return round_to(exact, minor_units(currency), rounding)
 
 
 def _round_fraction(value: Fraction, digits: int, mode: str) -> Decimal:

@@ -67,13 +67,27 @@ def chosen(condition: pl.Expr, a: Scaled, b: Scaled) -> Scaled:
 def lesser(a: Scaled, b: Scaled) -> Scaled:
     """The smaller of the two; null where one is."""
     left, right = aligned(a, b)
-    return chosen(left.units > right.units, right, left)
+    return _ordered(below(right, left), below(left, right) | (left.units == right.units), right, left)
 
 
 def greater(a: Scaled, b: Scaled) -> Scaled:
     """The larger of the two; null where one is."""
     left, right = aligned(a, b)
-    return chosen(left.units < right.units, right, left)
+    return _ordered(below(left, right), below(right, left) | (left.units == right.units), right, left)
+
+
+def below(a: Scaled, b: Scaled) -> pl.Expr:
+    """Boolean: a < b, of one scale; null where one is.
+
+    What is the same in all rows stands on the right: on the left, Polars gives one row where the other is a constant.
+    """
+    return a.units < b.units if a.units.meta.root_names() else b.units > a.units
+
+
+def _ordered(first: pl.Expr, second: pl.Expr, a: Scaled, b: Scaled) -> Scaled:
+    """A where the first is true, b where the second is; null where neither is known."""
+    units = pl.when(first).then(a.units).when(second).then(b.units)
+    return Scaled(units, a.scale, max(a.bound, b.bound))
 
 
 def exact_product(a: Scaled, b: Scaled) -> Scaled:

@@ -24,6 +24,7 @@ from assay.money import (
     Rounding,
     Scaled,
     aligned,
+    below,
     ceil_quotient,
     chosen,
     exact_product,
@@ -43,7 +44,7 @@ from assay.money import (
 )
 from assay.pricing.moments import instant_expr, local_day_expr
 from assay.pricing.rates import RATE_PLACES, places
-from assay.pricing.rating import TURNED
+from assay.pricing.rating import NAMES, TURNED
 from assay.pricing.receipt import RESIDUE_PLACES
 from assay.pricing.terms import UNROUNDED_PLACES, Terms
 from assay.pricing.values import Column
@@ -221,8 +222,10 @@ class BatchRating:
         if column not in self._schema:
             return None
         dtype = self._schema[column]
-        if not isinstance(dtype, pl.String | pl.Enum | pl.Categorical):
-            raise ConfigurationError(f"the column is {dtype}, not a String or an Enum", where=f'column "{column}"')
+        named = name in NAMES and dtype.is_integer()
+        if not (isinstance(dtype, pl.String | pl.Enum | pl.Categorical) or named):
+            wanted = "a String, an Enum or whole numbers" if name in NAMES else "a String or an Enum"
+            raise ConfigurationError(f"the column is {dtype}, not {wanted}", where=f'column "{column}"')
         return pl.col(column) if isinstance(dtype, pl.String) else self._keep(pl.col(column).cast(pl.String))
 
     def moment(self, name: str) -> tuple[pl.Expr, pl.DataType]:
@@ -343,13 +346,12 @@ class BatchRating:
 
     def less(self, a: Scaled, b: Scaled) -> pl.Expr:
         """Boolean: a < b."""
-        left, right = self.aligned(a, b)
-        return left.units < right.units
+        return below(*self.aligned(a, b))
 
     def at_most(self, a: Scaled, b: Scaled) -> pl.Expr:
         """Boolean: a <= b."""
         left, right = self.aligned(a, b)
-        return left.units <= right.units
+        return ~below(right, left)
 
     def size(self, a: Scaled) -> Scaled:
         """|a|."""

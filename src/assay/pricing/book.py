@@ -7,6 +7,7 @@ import html
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,6 +38,7 @@ from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.terms import BookRounding, Negative, Terms
 from assay.pricing.totals import totals_of, totals_schema
 from assay.pricing.twin import ERROR, Runner, Twin, check_columns, receipt_type, taxes_type
+from assay.pricing.verification import Verifier
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
 DUE = ("retained", "prepaid", "rounding", "payable")
@@ -175,6 +177,9 @@ class PriceBook(BaseModel):
         given = list(lines)
         if not given:
             raise ConfigurationError("a document without lines cannot be priced")
+        wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
+        if wrong:
+            raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
         for line in given:
             self._check_given(line)
         with localcontext(EXACT):
@@ -188,6 +193,7 @@ class PriceBook(BaseModel):
         rates: Mapping[str, Rates] | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
+        verify: int = 0,
     ) -> pl.LazyFrame:
         """Price every row by the compiled twin: one row out for one in, in order.
 
@@ -207,13 +213,18 @@ class PriceBook(BaseModel):
                 PricingError on collect, naming a row, the step and the reason; "column" gives the reason in a column
                 `pricing_error` (null: priced), with the amounts null. Where steps concern documents, none of the lines
                 is priced of a document with a line that cannot be.
+            verify: So many rows (or documents), and those with the smallest and largest values, are priced once more
+                by the reference; a difference raises PricingError on collect.
 
         Raises:
             ConfigurationError: A column is missing, a float (also a TypeError), or in the way of an output.
         """
-        lazy = frame.lazy()
+        lazy = _lazy(frame)
         schema = lazy.collect_schema()
         twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
+        if verify:
+            verifier = Verifier(self, verify, inputs=inputs or {}, rates=rates)
+            twin = replace(twin, verify=verifier.check)
         document = (inputs or {}).get("document_id", "document_id")
         if not self.concerns_documents() or document not in schema:
             return twin.lazily(lazy).select(wanted)
@@ -235,7 +246,7 @@ class PriceBook(BaseModel):
         Documents whose rows do not stand together are put together, so that the order of rows is that of `price` only
         where they do. Rows must say their document.
         """
-        lazy = frame.lazy()
+        lazy = _lazy(frame)
         schema = lazy.collect_schema()
         twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
         document = (inputs or {}).get("document_id", "document_id")
@@ -260,14 +271,14 @@ class PriceBook(BaseModel):
 
         Arguments and errors are those of `price`; rows must say their document.
         """
-        lazy = frame.lazy()
+        lazy = _lazy(frame)
         names = dict(inputs or {})
         schema = lazy.collect_schema()
         outputs = self.output_schema()
         amount = outputs["net"]
         all_outputs = outputs | dict.fromkeys((*DUE, "allowance", "surcharge"), amount) | {"taxes": self._taxes_type()}
         needed = self.required_inputs() | {"document_id"}
-        check_columns(needed, needed | self.optional_inputs(), names, frozenset(outputs), schema)
+        check_columns(needed, needed | self.optional_inputs(), names, frozenset(all_outputs), schema)
         document, kind = names.get("document_id", "document_id"), names.get("line_kind", "line_kind")
         twin = Twin(self._runner(rates), names, all_outputs, raising=True)
         twin.check(schema)
@@ -434,3 +445,9 @@ class PriceBook(BaseModel):
             self.required_inputs() | self.optional_inputs(),
             documents=self.concerns_documents(),
         )
+
+
+def _lazy(frame: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
+    if not isinstance(frame, pl.LazyFrame | pl.DataFrame):
+        raise ConfigurationError(f"rows come as a Polars LazyFrame or DataFrame, not as a {type(frame).__name__}")
+    return frame.lazy()

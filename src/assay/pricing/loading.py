@@ -62,6 +62,9 @@ def _messages(errors: Iterable[ErrorDetails], fields: Iterable[str]) -> Iterator
     for error in errors:
         if error["type"] == "missing" and error["loc"] in meant:
             continue  # it is there, misspelt
+        inside = [other for other in errors if other["loc"][: len(error["loc"])] == error["loc"]]
+        if error["type"] == "too_short" and len(inside) > 1:
+            continue  # none is left, since all are wrong
         key = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             near = nearest(str(error["loc"][-1]), fields)
@@ -91,6 +94,8 @@ def _json(text: str, where: str) -> object:
         ) from error
     except ConfigurationError as error:
         raise ConfigurationError(error.message, where=where) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"JSON: {error}", where=where) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

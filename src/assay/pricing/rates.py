@@ -124,6 +124,8 @@ def as_table(rates: Rates | Mapping[str, str | int | Decimal] | pl.DataFrame) ->
         return rates
     if isinstance(rates, pl.DataFrame | Mapping):
         return RatesTable(rates)
+    if not isinstance(rates, Rates):
+        raise ConfigurationError(f"rates come as a table of currency and rate, not as a {type(rates).__name__}")
     return RatesTable(rates.frame())
 
 

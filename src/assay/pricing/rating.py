@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Exact = Decimal | Fraction
 
+NAMES = frozenset({"document_id", "line_id"})
+"""Inputs that only tell things apart."""
+
 TURNED = {"line": 1, "charge": 1, "allowance": -1, "credit": -1}
 """The sign of a row by its line_kind."""
 
@@ -121,12 +124,14 @@ class Rating:
         return default if value is None else self._number(name, value)
 
     def text(self, name: str) -> str | None:
-        """The input of that name, a string.
+        """The input of that name, a string; what names a document or a line may be a whole number.
 
         Raises:
             ConfigurationError: It is something else.
         """
         value = self._inputs.get(name)
+        if name in NAMES and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
         if value is not None and not isinstance(value, str):
             raise ConfigurationError(f"a {type(value).__name__} is no string", where=f"input {name}")
         return value
@@ -272,7 +277,6 @@ class Rating:
         self.currency, self.fx_rate, self.fx_date = to, rate, day
         exact = converted(self.net)
         taxes = [(tax, converted(tax.amount)) for tax in self.taxes]
-        exact_tax = sum((Fraction(amount) for tax, amount in taxes if not tax.retained), Fraction(0))
         self.net = self.rounded(exact)
         self.base = self.rounded(converted(self.base))
         self.discount = self.base - self.net
@@ -284,7 +288,14 @@ class Rating:
         self.tax = sum((tax.amount for tax in self.taxes if not tax.retained), Decimal(0))
         self.retained = sum((tax.amount for tax in self.taxes if tax.retained), Decimal(0))
         self._lines = [replace(line, adds_to_total=False) for line in self._lines]
-        self.record(wording, self.net + self.tax, Fraction(exact) + exact_tax)
+        residues = [_residue(self.net, exact)]
+        residues += [
+            _residue(made.amount, amount)
+            for made, (tax, amount) in zip(self.taxes, taxes, strict=True)
+            if not tax.retained
+        ]
+        total = self.net + self.tax
+        self.record(wording, total, total - sum(residues, Decimal(0)))
 
     def pay(self, amount: Decimal, wording: Wording) -> None:
         """Pay by a credit."""
@@ -358,7 +369,7 @@ class Rating:
                 rate=wording.rate,
                 amount=amount,
                 currency=self.currency,
-                residue=round_to(Fraction(amount) - Fraction(exact), RESIDUE_PLACES, "half_even"),
+                residue=_residue(amount, exact),
                 adds_to_total=wording.counts,
                 tier=wording.tier,
             )
@@ -409,7 +420,10 @@ class Rating:
         if not isinstance(currency, str):
             raise ConfigurationError(f"the currency is a {type(currency).__name__}, not a string such as EUR")
         if not has_minor_units(currency):
-            raise PricingError(f'currency: amounts in "{currency}" cannot be rounded, it has no minor unit in ISO 4217')
+            try:
+                minor_units(currency)
+            except ConfigurationError as error:
+                raise PricingError(f"currency: {error.message}") from None
         if not self.terms.converts and currency != self.terms.currency:
             home = self.terms.currency
             raise PricingError(f"currency: the row is in {currency}, the book in {home}, and no step converts")
@@ -556,6 +570,10 @@ class DocumentRating:
                 tax if known is None else replace(known, base=known.base + tax.base, amount=known.amount + tax.amount)
             )
         return tuple(groups.values())
+
+
+def _residue(amount: Decimal, exact: Exact) -> Decimal:
+    return round_to(Fraction(amount) - Fraction(exact), RESIDUE_PLACES, "half_even")
 
 
 def literal_elsewhere(field: str, terms: Terms, currency: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import partial
@@ -75,12 +75,14 @@ class Twin:
         inputs: Names of inputs to names of columns, where they differ.
         outputs: The columns to make.
         raising: Whether a row that cannot be priced ends it all, or gets its reason in a column.
+        verify: Is given rows as they came, and as they were priced.
     """
 
     runner: Runner
     inputs: Mapping[str, str]
     outputs: Mapping[str, pl.DataType]
     raising: bool
+    verify: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
 
     def check(self, schema: pl.Schema) -> None:
         """Check the types of columns, before there are any.
@@ -107,7 +109,16 @@ class Twin:
 
     def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
         """Put the lists together, and price the rows in doubt by the reference."""
-        frame = self._with_lists(frame)
+        frame = self._with_references(self._with_lists(frame), before=before)
+        if self.verify is not None:
+            fine = frame.filter(pl.col(ERROR).is_null()) if ERROR in frame.columns else frame
+            given = (
+                fine.with_columns(pl.col(GIVEN_CURRENCY).alias("currency")) if GIVEN_CURRENCY in frame.columns else fine
+            )
+            self.verify(given, fine)
+        return frame
+
+    def _with_references(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
         doubt = frame[DOUBT].fill_null(value=True)
         if not doubt.any():
             return frame
@@ -119,6 +130,10 @@ class Twin:
                 continue
             if self.raising:
                 where = f"row {before + position} (the first is 0): " if before >= 0 else ""
+                document = self._column("document_id", rows) if self.runner.documents else None
+                if document is not None:
+                    name = rows.filter(pl.col(POSITION) == position)[document].item()
+                    where += f'document "{name}": '
                 raise PricingError(f'{where}{result}; errors="column" prices the others and gives the reasons')
             results.append({ERROR: str(result)})
         fixed = {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from assay.errors import PricingError
-from assay.pricing.book import PriceBook
 from assay.pricing.rates import Rates
+
+if TYPE_CHECKING:
+    from assay.pricing.book import PriceBook
 
 _ROW = "__assay_verify_row"
 _AMOUNTS = ("base", "discount", "net", "tax", "gross", "retained", "prepaid", "rounding", "payable")

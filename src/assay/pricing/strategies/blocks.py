@@ -57,7 +57,7 @@ class Blocks(UsageModel):
     """
 
     kind: Literal["blocks"] = "blocks"
-    mode: Literal["all", "top"]
+    mode: Literal["all", "top"] = "all"
     tiers: Annotated[tuple[BlockTier, ...], Field(min_length=1), AfterValidator(_open_only_last)]
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:

@@ -7,7 +7,15 @@ from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError
@@ -45,6 +53,7 @@ class CapacityTier(BaseModel):
         up_to: The largest peak, or for several kinds of units a table of input and largest peak; None in the last
             tier: no end.
         flat_fee: The price.
+        unit_price: 0, if it is said at all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +65,20 @@ class CapacityTier(BaseModel):
         BeforeValidator(_limits, json_schema_input_type=str | int | dict[str, str] | None),
         PlainSerializer(_shown),
     ] = None
-    flat_fee: Value
+    flat_fee: Value = Decimal(0)
+    unit_price: Literal[0] = Field(default=0, exclude=True)
+
+    @field_validator("unit_price", mode="before")
+    @classmethod
+    def _no_unit_price(cls, price: object) -> object:
+        """A tier may say that units cost nothing, as it does elsewhere."""
+        try:
+            free = not exact_decimal(price)
+        except ConfigurationError:
+            free = False
+        if not free:
+            raise PydanticCustomError("unit_price", "a capacity has one price, flat_fee; units cost nothing")
+        return 0
 
 
 def _rising(tiers: tuple[CapacityTier, ...]) -> tuple[CapacityTier, ...]:

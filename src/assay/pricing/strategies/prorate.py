@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.money import Scaled
@@ -39,7 +39,7 @@ class Prorate(Step):
 
     kind: Literal["prorate"] = "prorate"
     unit: Literal["day", "second"] = "day"
-    basis: Literal["real", 30] = "real"
+    basis: Annotated[Literal["real", 30], BeforeValidator(lambda basis: 30 if basis == "30" else basis)] = "real"
 
     @model_validator(mode="after")
     def _thirty_days(self) -> Prorate:

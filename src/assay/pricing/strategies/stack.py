@@ -31,7 +31,7 @@ class Stack(Step):
     """
 
     kind: Literal["stack"] = "stack"
-    mode: Literal["sequential", "sum", "best", "exclusive"]
+    mode: Literal["sequential", "sum", "best", "exclusive"] = "sequential"
     rules: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -24,6 +24,9 @@ from assay.pricing.step import Step
 from assay.pricing.values import Value
 
 _DAY = 86_400 * 10**6
+_YEARS = 10
+_LONGEST = _YEARS * 366 * _DAY
+_LATEST = 250_000_000_000 * 10**6  # in the year 9892: days after it are still dates
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -124,6 +127,9 @@ class TimeOfUse(Step):
         quantity = at.input("quantity")
         start, end = self._span(at)
         at.require(start <= end, "used_to is before used_from")
+        at.require(
+            end - start <= _LONGEST and end <= _LATEST, f"the time from used_from to used_to is over {_YEARS} years"
+        )
         used: dict[int, int] = {}
         for rate, length in self._used(at, start, end):
             used[rate] = used.get(rate, 0) + length

@@ -1,0 +1,127 @@
+"""What a reviewer found: each was wrong once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from assay.errors import ConfigurationError, PricingError
+from assay.pricing import PriceBook, Verifier, round_money
+
+
+def book(*steps: dict[str, Any], **fields: Any) -> PriceBook:
+    content = {"currency": "EUR", "rounding": "half_up", **fields, "steps": list(steps)}
+    return PriceBook.model_validate(content)
+
+
+VOLUME = {"kind": "volume", "tiers": [{"up_to": "3", "unit_price": "2"}, {"unit_price": "1"}]}
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+def test_a_constant_quantity_is_priced_in_every_row(engine: Any) -> None:
+    rows = pl.LazyFrame({"x": [1, 2]}).with_columns(quantity=pl.lit(5))
+    assert book(VOLUME).price(rows).collect(engine=engine)["net"].to_list() == [5, 5]
+    free = book({"kind": "free_units", "quantity": "100"}, VOLUME)
+    assert free.price(pl.DataFrame({"quantity": [10, 20]})).collect(engine=engine)["net"].to_list() == [0, 0]
+
+
+def test_totals_refuse_a_column_that_they_add() -> None:
+    fee = {"kind": "percentage_fee", "rate": "10", "free_count": 1}
+    frame = pl.DataFrame({"document_id": ["a"], "amount": [Decimal(100)], "allowance": [Decimal(7)]})
+    with pytest.raises(ConfigurationError, match="allowance, which the frame has already"):
+        book(fee, {"kind": "charge", "amount": {"column": "allowance"}}).totals(frame)
+
+
+def test_the_end_of_time_is_one_row_s_problem() -> None:
+    step = {"kind": "time_of_use", "zone": "UTC", "rates": [{"unit_price": "1"}]}
+    first = dt.datetime(2024, 1, 1)
+    frame = pl.DataFrame(
+        {"quantity": [1, 1], "used_from": [first] * 2, "used_to": [dt.datetime(9999, 12, 31, 23), first]}
+    )
+    priced = book(step).price(frame, errors="column").collect()
+    assert priced["net"].to_list() == [None, 1]
+    assert "over 10 years" in priced["pricing_error"][0]
+
+
+@pytest.mark.parametrize("amount", [1.005, None, True])
+def test_rounding_refuses_what_is_no_exact_number(amount: Any) -> None:
+    with pytest.raises(TypeError, match="float|NoneType|bool"):
+        round_money(amount, "EUR")
+    assert round_money("1.005", "EUR") == Decimal("1.01")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"currency": ' + "9" * 5000 + "}"])
+def test_a_hostile_book_is_an_error_with_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "book.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"book\.json"):
+        PriceBook.load(path)
+
+
+def test_one_wrong_step_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "book.toml"
+    path.write_text('currency = "EUR"\nrounding = "half_up"\n[[steps]]\nkind = "flat"\namount = 1.5\n')
+    with pytest.raises(ConfigurationError) as caught:
+        PriceBook.load(path)
+    assert "2 errors" not in str(caught.value)
+    assert "steps.0.amount: 1.5 is a float" in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[1], [[]]])
+def test_lines_are_mappings(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a line is a mapping"):
+        book(VOLUME).quote_document(given)
+
+
+def test_rows_are_frames() -> None:
+    with pytest.raises(ConfigurationError, match="not as a list"):
+        book(VOLUME).price([1])  # type: ignore[arg-type]
+    convert = {"kind": "convert", "to": "EUR", "rates": "x"}
+    with pytest.raises(ConfigurationError, match="not as a NoneType"):
+        book(VOLUME, convert).quote(quantity=1, rates={"x": None})  # type: ignore[dict-item]
+
+
+def test_a_currency_in_small_letters_is_told() -> None:
+    with pytest.raises(PricingError, match='did you mean "EUR"'):
+        book(VOLUME).quote(quantity=1, currency="eur")
+
+
+def test_documents_may_be_numbers() -> None:
+    priced = book(VOLUME, {"kind": "document_discount", "percent": "10"})
+    frame = pl.DataFrame({"document_id": [7, 7, 8], "quantity": [1, 2, 5]})
+    assert priced.price(frame).collect()["net"].to_list() == [Decimal("1.80"), Decimal("3.60"), Decimal("4.50")]
+    assert priced.totals(frame).collect()["document_id"].to_list() == [7, 8]
+
+
+def test_a_capacity_takes_the_tiers_of_others() -> None:
+    tiers = [{"up_to": "500", "unit_price": "0", "flat_fee": "9"}, {"flat_fee": "20"}]
+    assert book({"kind": "capacity", "tiers": tiers}).quote(quantity=501).total == 20
+    with pytest.raises(ValueError, match="one price, flat_fee"):
+        book({"kind": "capacity", "tiers": [{"unit_price": "1"}]})
+
+
+def test_pricing_verifies_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.DataFrame({"quantity": [1, 2, 5]})
+    assert book(VOLUME).price(frame, verify=2).collect()["net"].to_list() == [2, 4, 5]
+    seen: list[int] = []
+    real = Verifier.check
+    monkeypatch.setattr(Verifier, "check", lambda self, a, b: (seen.append(a.height), real(self, a, b)))
+    book(VOLUME).price(frame, verify=2).collect()
+    assert sum(seen) == 3
+
+
+def test_the_parts_of_a_period_add_up_with_what_was_billed() -> None:
+    monthly = book({"kind": "flat", "amount": "10.00"}, {"kind": "prorate"})
+    days = [dt.date(2024, 1, day) for day in (1, 4, 6, 8)]
+    billed = Decimal(0)
+    for start, end in pairwise(days):
+        billed += monthly.quote(
+            period_start=days[0], period_end=days[-1], used_from=start, used_to=end, billed_before=billed
+        ).net
+    assert billed == Decimal("10.00")
