@@ -111,7 +111,12 @@ def test_pricing_verifies_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert book(VOLUME).price(frame, verify=2).collect()["net"].to_list() == [2, 4, 5]
     seen: list[int] = []
     real = Verifier.check
-    monkeypatch.setattr(Verifier, "check", lambda self, a, b: (seen.append(a.height), real(self, a, b)))
+
+    def check(self: Verifier, given: pl.DataFrame, priced: pl.DataFrame) -> None:
+        seen.append(given.height)
+        real(self, given, priced)
+
+    monkeypatch.setattr(Verifier, "check", check)
     book(VOLUME).price(frame, verify=2).collect()
     assert sum(seen) == 3
 
