@@ -3,6 +3,7 @@
 python -m benchmarks.child way "assay.scan" lines.jsonl         # one way to a frame
 python -m benchmarks.child batches lines.jsonl                  # `assay.scan` in batches, none of which is kept
 python -m benchmarks.child sink lines.jsonl out.parquet         # `assay.scan` into a file
+python -m benchmarks.child price lines.parquet out.parquet      # a book of documents over a file
 python -m benchmarks.child run REPORT orders --output DIR       # `assay run`, with its peak written into REPORT
 """
 
@@ -75,6 +76,14 @@ def _sink(path: Path, into: Path) -> dict[str, Any]:
     return {}
 
 
+def _price(path: Path, into: Path) -> dict[str, Any]:
+    import polars as pl  # noqa: PLC0415 - as above
+    from benchmarks.books import DOCUMENTS  # noqa: PLC0415
+
+    DOCUMENTS.price(pl.scan_parquet(path)).sink_parquet(into)
+    return {}
+
+
 def _run(report: Path, arguments: list[str]) -> None:
     from assay.cli import main  # noqa: PLC0415 - as above
 
@@ -94,6 +103,8 @@ def _measure(what: str, *arguments: str) -> None:
             found = _batches(Path(path))
         case "sink", path, into:
             found = _sink(Path(path), Path(into))
+        case "price", path, into:
+            found = _price(Path(path), Path(into))
         case _:
             sys.exit(__doc__)
     sys.stdout.write(json.dumps(found | {"peak": peak_bytes()}))

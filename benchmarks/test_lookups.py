@@ -17,6 +17,7 @@ import polars as pl
 from benchmarks.child import ROOT
 from benchmarks.conftest import Keep
 from benchmarks.figures import Figure, Reached
+from benchmarks.turns import ROUNDS, in_turns
 from pydantic import BaseModel
 
 from assay import Http, HttpLimits, Lookup, Table, TTLCache
@@ -26,7 +27,6 @@ from assay.settings import Settings
 
 ROWS: Final = 1_000_000
 KEYS: Final = 10_000
-ROUNDS: Final = 7
 GETS: Final = 200_000
 
 #: Answers after 20 ms, from a process of its own, so that it takes nothing from the client's.
@@ -64,18 +64,6 @@ def rows_over(keys: int, rows: int) -> pl.DataFrame:
     names = [f"K-{n}" for n in range(keys)]
     made = pl.DataFrame({"key": [names[n * 7919 % keys] for n in range(rows)]})
     return made.with_columns(_source=pl.lit("rows"), _record=pl.int_range(pl.len(), dtype=pl.Int64))
-
-
-def in_turns(
-    ours: Callable[[], Any], other: Callable[[], Any], clock: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
-        for way, kept in zip((ours, other), taken, strict=True):
-            began = clock()
-            way()
-            kept.append(clock() - began)
-    return taken
 
 
 def test_table_lookup_beside_a_join(benchmark: Any, keep: Keep) -> None:

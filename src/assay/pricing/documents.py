@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-PART_ROWS = 200_000
+PART_ROWS = 50_000
 """Rows of a part, more or less: documents are not cut."""
 
 _ROW = "__assay_price_row"
