@@ -220,3 +220,40 @@ def test_a_shop_s_sales_are_discounted_and_added_up(folder: Path) -> None:
             row["tax"],
             row["payable"],
         )
+
+
+def test_northwind_s_orders_come_to_what_they_are_known_for(folder: Path) -> None:
+    path = folder / "northwind" / "orders.json"
+    if not path.is_file():
+        pytest.skip("Northwind is absent")
+    orders = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    rows = [
+        {
+            "document_id": order["orderID"],
+            "quantity": Decimal(detail["quantity"]),
+            "unit_price": Decimal(detail["unitPrice"]),
+            "percent": Decimal(detail["discount"]) * 100,
+        }
+        for order in orders
+        for detail in order["details"]
+    ]
+    assert (len(orders), len(rows)) == (830, 2155)
+    steps = [
+        {"kind": "per_unit", "unit_price": {"column": "unit_price"}},
+        {"kind": "percent_off", "percent": {"column": "percent"}},
+    ]
+    number = pl.Decimal(18, 6)
+    frame = pl.DataFrame(
+        rows, schema={"document_id": pl.Int64(), **dict.fromkeys(("quantity", "unit_price", "percent"), number)}
+    )
+    unrounded = PriceBook.model_validate({"currency": "USD", "rounding": "none", "steps": steps})
+    # The sum that everybody's first query of this database gives.
+    assert unrounded.price(frame).collect()["net"].sum() == Decimal("1265793.0395")
+    rounded = PriceBook.model_validate({"currency": "USD", "rounding": "half_up", "steps": steps})
+    expected = sum(
+        round_to(amount := row["quantity"] * row["unit_price"], 2, "half_up")
+        - round_to(round_to(amount, 2, "half_up") * row["percent"] / 100, 2, "half_up")
+        for row in rows
+    )
+    totals = rounded.totals(frame).collect()
+    assert totals["payable"].sum() == rounded.price(frame).collect()["gross"].sum() == expected
