@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 _LONGEST = 100
 
 
-@click.command(
-    "explain", epilog="\b\nExamples:\n  assay explain latest A-1/2\n  assay explain 20260102-101500-ab12 A-1/2 --json"
-)
+@click.command("explain", epilog="\b\nExamples:\n  assay explain latest A-1/2\n  assay explain k7m2pd A-1/2 --json")
 @click.argument("run")
 @click.argument("key")
 @click.option("--pipeline", help="The pipeline, where RUN is latest and there are several.")
@@ -66,7 +64,7 @@ def _print(explanation: Explanation, pipeline: str) -> None:
         for one in priced:
             for text in one.receipt.explain().splitlines():
                 say(f"  {text}")
-            if one.document is not None:
+            if one.document is not None and one.document > 1:
                 say(f"  priced together with all {one.document} lines of its document")
             say(f"  price book {one.receipt.fingerprint[:12]}")
         for row in () if priced else rows:
