@@ -14,19 +14,19 @@ from pathlib import Path
 
 from lxml import etree
 
-# Digits as the list gave them when the code was withdrawn.
+# Digits as the list gave them when the code was withdrawn, and the day from which another took its place.
 WITHDRAWN = {
-    "BGN": 2,
-    "CYP": 2,
-    "EEK": 2,
-    "HRK": 2,
-    "LTL": 2,
-    "LVL": 2,
-    "MTL": 2,
-    "ROL": 2,
-    "SIT": 2,
-    "SKK": 2,
-    "TRL": 0,
+    "BGN": (2, "2026-01-01"),
+    "CYP": (2, "2008-01-01"),
+    "EEK": (2, "2011-01-01"),
+    "HRK": (2, "2023-01-01"),
+    "LTL": (2, "2015-01-01"),
+    "LVL": (2, "2014-01-01"),
+    "MTL": (2, "2008-01-01"),
+    "ROL": (2, "2005-07-01"),
+    "SIT": (2, "2007-01-01"),
+    "SKK": (2, "2009-01-01"),
+    "TRL": (0, "2005-01-01"),
 }
 TARGET = Path(__file__).parents[1] / "src/assay/money/_iso4217.py"
 
@@ -39,8 +39,9 @@ def main(source: str) -> None:
         code, digits = entry.findtext("Ccy"), entry.findtext("CcyMnrUnts")
         if code is not None and digits is not None:
             current[code] = None if digits == "N.A." else int(digits)
-    withdrawn = {code: digits for code, digits in WITHDRAWN.items() if code not in current}
-    with_units = {code: digits for code, digits in current.items() if digits is not None} | withdrawn
+    withdrawn = {code: entry for code, entry in WITHDRAWN.items() if code not in current}
+    with_units = {code: digits for code, digits in current.items() if digits is not None}
+    with_units |= {code: digits for code, (digits, _) in withdrawn.items()}
     lines = [
         f'"""Minor units by currency, ISO 4217 as of {root.get("Pblshd")}; made by tools/make_iso4217.py."""',
         "",
@@ -56,11 +57,10 @@ def main(source: str) -> None:
         "    }",
         ")",
         "",
-        "WITHDRAWN = frozenset(",
-        "    {",
-        *(f'        "{code}",' for code in sorted(withdrawn)),
-        "    }",
-        ")",
+        "# From this day another currency took its place.",
+        "WITHDRAWN: dict[str, str] = {",
+        *(f'    "{code}": "{day}",' for code, (_, day) in sorted(withdrawn.items())),
+        "}",
         "",
     ]
     TARGET.write_text("\n".join(lines), encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ConfigurationError
-from assay.money import has_minor_units, minor_units
+from assay.money import has_minor_units, minor_units, withdrawn
 from assay.money._iso4217 import MINOR_UNITS, WITHDRAWN, WITHOUT_MINOR_UNITS
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,13 @@ LIST_ONE = Path(os.environ.get("ASSAY_SUITES", ROOT / "../shared/suites")) / "is
 def test_digits_come_from_the_table(code: str, digits: int) -> None:
     assert minor_units(code) == digits
     assert has_minor_units(code)
+
+
+@pytest.mark.parametrize(("code", "day"), [("HRK", dt.date(2023, 1, 1)), ("BGN", dt.date(2026, 1, 1)), ("EUR", None)])
+def test_a_withdrawn_code_has_its_day(code: str, day: dt.date | None) -> None:
+    assert withdrawn(code) == day
+    with pytest.raises(ConfigurationError, match="no currency"):
+        withdrawn("HRX")
 
 
 def test_an_unknown_code_names_the_nearest() -> None:

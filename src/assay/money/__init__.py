@@ -17,7 +17,7 @@ from assay.money.columns import (
     rounded_product,
     rounded_quotient,
 )
-from assay.money.currencies import MAX_MINOR_UNITS, has_minor_units, minor_units
+from assay.money.currencies import MAX_MINOR_UNITS, has_minor_units, minor_units, withdrawn
 from assay.money.exact import EXACT, MAX_DIGITS, ExactDecimal, InexactNumberError, exact_decimal, plain
 from assay.money.rounding import ROUNDINGS, Rounding, round_money, round_to
 from assay.money.widening import (
@@ -78,4 +78,5 @@ __all__ = [
     "rounded_quotient",
     "size",
     "split",
+    "withdrawn",
 ]

@@ -199,18 +199,17 @@ WITHOUT_MINOR_UNITS = frozenset(
     }
 )
 
-WITHDRAWN = frozenset(
-    {
-        "BGN",
-        "CYP",
-        "EEK",
-        "HRK",
-        "LTL",
-        "LVL",
-        "MTL",
-        "ROL",
-        "SIT",
-        "SKK",
-        "TRL",
-    }
-)
+# From this day another currency took its place.
+WITHDRAWN: dict[str, str] = {
+    "BGN": "2026-01-01",
+    "CYP": "2008-01-01",
+    "EEK": "2011-01-01",
+    "HRK": "2023-01-01",
+    "LTL": "2015-01-01",
+    "LVL": "2014-01-01",
+    "MTL": "2008-01-01",
+    "ROL": "2005-07-01",
+    "SIT": "2007-01-01",
+    "SKK": "2009-01-01",
+    "TRL": "2005-01-01",
+}

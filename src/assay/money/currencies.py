@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 
 from assay.errors import ConfigurationError
-from assay.money._iso4217 import MINOR_UNITS, WITHOUT_MINOR_UNITS
+from assay.money._iso4217 import MINOR_UNITS, WITHDRAWN, WITHOUT_MINOR_UNITS
 
 MAX_MINOR_UNITS = max(MINOR_UNITS.values())
 
@@ -25,6 +26,18 @@ def minor_units(code: str) -> int:
 def has_minor_units(code: str) -> bool:
     """Whether amounts in this currency can be rounded: it is known and has a minor unit."""
     return code in MINOR_UNITS
+
+
+def withdrawn(code: str) -> dt.date | None:
+    """The day from which another currency has its place (HRK: 2023-01-01), or None while it is current.
+
+    Raises:
+        ConfigurationError: No such currency.
+    """
+    if code not in MINOR_UNITS and code not in WITHOUT_MINOR_UNITS:
+        raise ConfigurationError(_no_minor_units(code))
+    day = WITHDRAWN.get(code)
+    return None if day is None else dt.date.fromisoformat(day)
 
 
 def _no_minor_units(code: str) -> str:
