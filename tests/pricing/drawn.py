@@ -339,11 +339,14 @@ def books(
     rounding = draw(st.sampled_from([*ROUNDINGS, "none"]))
     if step == "credit" or draw(st.integers(0, 3)) == 0:
         steps.append({"kind": "credit", "balance": draw(prices)})
-    if rounding != "none" and (step == "round_total" or draw(st.integers(0, 3)) == 0):
+    mixed = not any(made["kind"] == "convert" for made in steps) and draw(st.integers(0, 5)) == 0
+    if not mixed and rounding != "none" and (step == "round_total" or draw(st.integers(0, 3)) == 0):
         steps.append({"kind": "round_total", "increment": draw(st.sampled_from(["5", "1", "10"]))})
-    content = {"currency": currency, "rounding": rounding, "steps": steps, "zone": ZONE}
+    content: dict[str, Any] = {"currency": currency, "rounding": rounding, "steps": steps, "zone": ZONE}
     if draw(st.integers(0, 5)) == 0:
         content["negative"] = "reject"
+    if mixed:
+        content["mixed"] = True
     return PriceBook.model_validate(content), rates
 
 

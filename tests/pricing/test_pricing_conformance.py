@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, ClassVar, Literal
 
+import polars as pl
 import pytest
 
 from assay.pricing import BatchRating, Note, Rating, Step, Wording, register, registry, strategy, strategy_kinds
+from assay.pricing.twin import Twin
 from assay.testing import StrategyConformance
 
 PRICE = {"kind": "per_unit", "unit_price": "1.255"}
@@ -137,3 +139,27 @@ def test_a_wrong_strategy_fails_its_battery(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(AssertionError):
         Battery().test_batch_is_quote("half_up")
     del Battery
+
+
+CLEAN = [
+    (battery, steps)
+    for battery in StrategyConformance.__subclasses__()
+    if battery.__module__ == __name__
+    for steps in battery.books
+]
+
+
+@pytest.mark.parametrize(("battery", "steps"), CLEAN, ids=[str(steps[-1]["kind"]) for _, steps in CLEAN])
+def test_the_twin_prices_clean_rows_itself(
+    battery: type[StrategyConformance], steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = battery().made(steps, "half_up")
+    frame = battery().drawn(book, 3)
+    numbers = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Decimal)]
+    clean = frame.with_columns(pl.int_range(1, pl.len() + 1).cast(pl.Decimal(12, 3)).alias(name) for name in numbers)
+    monkeypatch.setattr(
+        Twin, "_referred", lambda self, rows: pytest.fail(f"left to the reference: {rows.to_dicts()[0]}")
+    )
+    if book.optional_inputs() & {"document_id"} and "allocate" in str(steps):
+        clean = clean.head(1)  # a share larger than its line is left to the reference
+    assert book.price(clean, receipts=True).collect()["net"].null_count() == 0

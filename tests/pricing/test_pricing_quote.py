@@ -403,3 +403,23 @@ def test_python_objects_make_the_same_book() -> None:
     assert made.required_inputs() == {"quantity", "unit_price"}
     assert made.rate_tables() == {"ecb"}
     assert issubclass(ConfigurationError, AssayError)
+
+
+def test_currencies_may_stay_mixed() -> None:
+    content = {"currency": "EUR", "rounding": "half_up", "mixed": True, "steps": [PER_UNIT, TAX]}
+    priced = PriceBook.model_validate(content)
+    frame = pl.DataFrame(
+        {
+            "quantity": [1] * 5,
+            "unit_price": [Decimal("10.12345")] * 5,
+            "currency": ["EUR", "JPY", "KWD", "CLF", "XAU"],
+        }
+    )
+    result = priced.price(frame, errors="column").collect()
+    assert result.schema["net"] == pl.Decimal(38, 4)
+    assert result["net"].to_list() == [Decimal("10.12"), Decimal(10), Decimal("10.123"), Decimal("10.1235"), None]
+    assert result["tax"].to_list() == [Decimal("1.92"), Decimal(2), Decimal("1.923"), Decimal("1.9235"), None]
+    assert result["currency"].to_list() == ["EUR", "JPY", "KWD", "CLF", "XAU"]
+    assert "no minor unit" in result["pricing_error"][4]
+    with pytest.raises(ValueError, match="does not leave currencies mixed"):
+        PriceBook.model_validate(content | {"steps": [PER_UNIT, TO_EUR]})

@@ -17,7 +17,7 @@ from assay.money.columns import (
     rounded_product,
     rounded_quotient,
 )
-from assay.money.currencies import MAX_MINOR_UNITS, has_minor_units, minor_units, withdrawn
+from assay.money.currencies import MAX_MINOR_UNITS, MINOR_UNITS, has_minor_units, minor_units, withdrawn
 from assay.money.exact import EXACT, MAX_DIGITS, ExactDecimal, InexactNumberError, exact_decimal, plain
 from assay.money.rounding import ROUNDINGS, Rounding, round_money, round_to
 from assay.money.widening import (
@@ -41,6 +41,7 @@ __all__ = [
     "MAX_DIGITS",
     "MAX_MINOR_UNITS",
     "MAX_UNITS",
+    "MINOR_UNITS",
     "ROUNDINGS",
     "AllocationMode",
     "ExactDecimal",

@@ -8,6 +8,8 @@ import difflib
 from assay.errors import ConfigurationError
 from assay.money._iso4217 import MINOR_UNITS, WITHDRAWN, WITHOUT_MINOR_UNITS
 
+__all__ = ["MAX_MINOR_UNITS", "MINOR_UNITS", "has_minor_units", "minor_units", "withdrawn"]
+
 MAX_MINOR_UNITS = max(MINOR_UNITS.values())
 
 

@@ -19,6 +19,7 @@ from assay.money import (
     EXACT,
     MAX_DIGITS,
     MAX_UNITS,
+    MINOR_UNITS,
     Grid,
     Rounded,
     Rounding,
@@ -751,7 +752,10 @@ class BatchRating:
             return
         self.doubt(currency.is_null())
         self.currency = currency
-        if not self.terms.converts:
+        if self.terms.mixed:
+            self.open_grid(MINOR_UNITS)
+            self.require(currency.is_in(list(MINOR_UNITS)))
+        elif not self.terms.converts:
             self.require(currency == self.terms.currency)
 
     def _line_kind(self) -> pl.Expr | None:

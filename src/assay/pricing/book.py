@@ -57,6 +57,8 @@ class PriceBook(BaseModel):
         steps: Strategies, or tables with a `kind`.
         name: Shown on receipts.
         zone: IANA name of the time zone whose days and hours count, where inputs have a zone.
+        mixed: Rows keep the currency that they say, each rounded to its own digits; what comes out has four decimal
+            places. Amounts that stand in the book are for rows in its currency alone.
         negative: Whether a negative quantity mirrors (a credit: the price of the quantity with the sign turned) or is
             rejected.
 
@@ -71,6 +73,7 @@ class PriceBook(BaseModel):
     rounding: BookRounding
     zone: str | None = None
     negative: Negative = "mirror"
+    mixed: bool = False
     steps: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
 
     @classmethod
@@ -128,7 +131,7 @@ class PriceBook(BaseModel):
     ) -> dict[str, pl.DataType]:
         """The columns that `price` adds, in order, and their types."""
         terms = self._terms({})
-        places = terms.places(self.result_currency())
+        places = terms.result_places
         amount, exact = pl.Decimal(MAX_DIGITS, places), pl.Decimal(MAX_DIGITS, RATE_PLACES)
         columns: dict[str, pl.DataType] = dict.fromkeys(AMOUNTS, amount)
         if any(step.changes_due() for step in self.steps):
@@ -197,11 +200,11 @@ class PriceBook(BaseModel):
     ) -> pl.LazyFrame:
         """Price every row by the compiled twin: one row out for one in, in order.
 
-        Adds base, discount, net, tax and gross (Decimal(38, digits of the result currency), ten where a rounding is
-        "none"), currency and rule_id (String) and, where steps of the book make them: taxes (a list of structs),
-        retained, prepaid, rounding and payable, fx_rate (Decimal(38, 18)) and fx_date. Amounts have at most 32 digits
-        before the point (26 where a rounding is "none"). Rows of which the twin is not certain are priced by the
-        reference.
+        Adds base, discount, net, tax and gross (Decimal(38, digits of the result currency), four where currencies are
+        mixed, ten where a rounding is "none"), currency and rule_id (String) and, where steps of the book make them:
+        taxes (a list of structs), retained, prepaid, rounding and payable, fx_rate (Decimal(38, 18)) and fx_date.
+        Amounts have at most 32 digits before the point (26 where a rounding is "none"). Rows of which the twin is not
+        certain are priced by the reference.
 
         Args:
             frame: Decimal or integer columns for the inputs; a String or Enum column `currency`, if rows differ.
@@ -349,6 +352,8 @@ class PriceBook(BaseModel):
         converting = [index for index, step in enumerate(self.steps) if step.converts]
         if len(converting) > 1:
             raise PydanticCustomError("one_conversion", "a book converts once; combine the rates before pricing")
+        if converting and self.mixed:
+            raise PydanticCustomError("mixed", "a book that converts does not leave currencies mixed")
         for index, step in enumerate(self.steps):
             columns = sorted(step.money_columns())
             if converting and index > converting[0] and columns:
@@ -412,7 +417,7 @@ class PriceBook(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def _taxes_type(self) -> pl.DataType:
-        return taxes_type(pl.Decimal(MAX_DIGITS, self._terms({}).places(self.result_currency())))
+        return taxes_type(pl.Decimal(MAX_DIGITS, self._terms({}).result_places))
 
     def _terms(self, rates: Mapping[str, Rates] | None) -> Terms:
         models = [step.id for step in self.steps if step.prices]
@@ -428,6 +433,7 @@ class PriceBook(BaseModel):
             fingerprint=self.fingerprint,
             rule_id=models[-1] if models else None,
             result=self.result_currency(),
+            mixed=self.mixed,
         )
 
     def _check_given(self, inputs: Mapping[str, object]) -> None:

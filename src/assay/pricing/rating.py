@@ -424,7 +424,7 @@ class Rating:
                 minor_units(currency)
             except ConfigurationError as error:
                 raise PricingError(f"currency: {error.message}") from None
-        if not self.terms.converts and currency != self.terms.currency:
+        if not (self.terms.converts or self.terms.mixed) and currency != self.terms.currency:
             home = self.terms.currency
             raise PricingError(f"currency: the row is in {currency}, the book in {home}, and no step converts")
         return currency

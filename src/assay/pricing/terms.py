@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from assay.errors import UnknownNameError
-from assay.money import Rounding, minor_units
+from assay.money import MAX_MINOR_UNITS, Rounding, minor_units
 from assay.pricing.rates import RatesTable
 
 BookRounding = Literal[Rounding, "none"]
@@ -41,7 +41,8 @@ class Terms:
         name: The book's, for receipts.
         fingerprint: The book's, for receipts.
         rule_id: Id of the last step that sets a price, for receipts.
-        result: The currency that amounts come out in.
+        result: The currency that amounts come out in, unless they are mixed.
+        mixed: Whether rows keep the currency that they say.
     """
 
     currency: str
@@ -55,6 +56,7 @@ class Terms:
     fingerprint: str = ""
     rule_id: str | None = None
     result: str = ""
+    mixed: bool = False
 
     @property
     def whole_digits(self) -> int:
@@ -64,6 +66,13 @@ class Terms:
     def places(self, currency: str) -> int:
         """Decimal places of an amount in this currency."""
         return UNROUNDED_PLACES if self.unrounded else minor_units(currency)
+
+    @property
+    def result_places(self) -> int:
+        """Decimal places of the columns that come out."""
+        if self.mixed:
+            return UNROUNDED_PLACES if self.unrounded else MAX_MINOR_UNITS
+        return self.places(self.result)
 
     def unit(self, currency: str) -> Decimal:
         """The smallest amount in this currency."""

@@ -29,6 +29,8 @@ class RoundTotal(Step):
 
     def problem(self, terms: Terms) -> str | None:
         """The increment must be payable in the currency that amounts come out in, and the rounding have a name."""
+        if terms.mixed:
+            return "what is payable in one currency need not be in another: the book leaves currencies mixed"
         unit = terms.unit(terms.result)
         if self.increment % unit:
             return f"an increment of {self.increment} cannot be paid in {terms.result}, whose smallest unit is {unit}"
