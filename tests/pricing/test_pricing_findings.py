@@ -130,3 +130,17 @@ def test_the_parts_of_a_period_add_up_with_what_was_billed() -> None:
             period_start=days[0], period_end=days[-1], used_from=start, used_to=end, billed_before=billed
         ).net
     assert billed == Decimal("10.00")
+
+
+def test_a_tax_of_nothing_that_is_included_changes_nothing() -> None:
+    steps = [
+        {"kind": "flat", "amount": {"column": "amount"}, "rounding": "none"},
+        {"kind": "tax", "inclusive": True, "rate": "0"},
+        {"kind": "tax", "inclusive": True, "rate": {"column": "tax_rate"}},
+    ]
+    priced = book(*steps, rounding="ceiling")
+    frame = pl.DataFrame({"amount": [Decimal("0.005")] * 2, "tax_rate": [0, 25]})
+    assert priced.quote(amount="0.005", tax_rate=0).net == Decimal("0.005")
+    result = priced.price(frame).collect()
+    assert result["net"].to_list() == [Decimal("0.005"), Decimal("0.01")]
+    assert result["gross"].to_list() == [Decimal("0.005")] * 2

@@ -525,12 +525,21 @@ class BatchRating:
             taxes: Code, category, rate, the part of the net that the tax is, and what it says.
         """
         sums = self.sums
+        # A factor of more places has no room for a 1: such rows are in doubt.
+        room = factor.scale <= MAX_DIGITS
+        nothing = self._keep(factor.units == integer(10**factor.scale)) if room else pl.lit(value=False)
+
+        def without(amount: Scaled, found: Scaled) -> Scaled:
+            """Where nothing is included all stays as it is, even what this step would round otherwise."""
+            return self.chosen(nothing, amount, found)
+
+        net = without(sums.net, net)
         included = self.stored(sums.net - net)
         sums.net = net
-        sums.base = self.quotient(sums.base, factor).value
+        sums.base = without(sums.base, self.quotient(sums.base, factor).value)
         sums.discount = self.stored(sums.base - sums.net)
-        sums.allowance = self.quotient(sums.allowance, factor).value
-        sums.surcharge = self.quotient(sums.surcharge, factor).value
+        sums.allowance = without(sums.allowance, self.quotient(sums.allowance, factor).value)
+        sums.surcharge = without(sums.surcharge, self.quotient(sums.surcharge, factor).value)
         amounts = self._shared_by(included, [share for _, _, _, share, _ in taxes])
         for (code, category, rate, _, note), amount in zip(taxes, amounts, strict=True):
             sums.tax = self.stored(sums.tax + amount)

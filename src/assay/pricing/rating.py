@@ -252,6 +252,12 @@ class Rating:
             taxes: With their exact amounts as weights, of which the largest remainders get what is left over.
             rounded: Whether the net is already, as a share is.
         """
+        if not any(tax.amount for tax, _ in taxes):
+            # Nothing is included: all stays as it is, even what this step would round otherwise.
+            for tax, wording in taxes:
+                self.taxes.append(replace(tax, amount=Decimal(0), base=self.net))
+                self.record(replace(wording, counts=False), Decimal(0), Decimal(0))
+            return
         included = self.net
         self.net = net if rounded and isinstance(net, Decimal) else self.rounded(net)
         self.base = self.rounded(without_tax(self.base))

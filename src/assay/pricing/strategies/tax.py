@@ -337,7 +337,7 @@ class InclusiveTaxes(Step):
                 line.include_taxes(
                     net,
                     lambda amount, by=factor: Fraction(amount) / by,  # type: ignore[misc]
-                    [(TaxLine(tax.name, category, rate, Decimal(0), Decimal(1)), wording)],
+                    [(TaxLine(tax.name, category, rate, Decimal(0), rate), wording)],
                     rounded=True,
                 )
 
