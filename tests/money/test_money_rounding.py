@@ -276,6 +276,15 @@ def test_the_expression_most_people_write_is_wrong_on_ties() -> None:
     assert whole == Decimal("0.003625")
 
 
+def test_a_divisor_that_cannot_be_doubled_is_not_doubled() -> None:
+    """9 * 10**37 fits 128 bits, twice that does not: 5 * 10**-36 was rounded to -9."""
+    frame = pl.DataFrame({"a": pl.Series([50, -3, 100], dtype=pl.Int128)})
+    amount = Scaled(pl.col("a"), 37, 100)
+    for step in (1, 5, 8, 9):
+        made = rounded_product(amount, Scaled.literal(Decimal(1)), Grid(0, step), "half_up").amount
+        assert frame.select(made.units).to_series().to_list() == [0, 0, 0]
+
+
 def test_integers_of_any_width_are_numbers_and_floats_are_not() -> None:
     for dtype in (pl.Int8(), pl.UInt64(), pl.Int128(), pl.UInt128()):
         frame = pl.DataFrame({"a": pl.Series([7], dtype=dtype)})

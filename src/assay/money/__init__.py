@@ -8,6 +8,7 @@ from assay.money.columns import (
     Grid,
     Rounded,
     Scaled,
+    exact_product,
     integer,
     product_expr,
     product_fits,
@@ -16,6 +17,7 @@ from assay.money.columns import (
     rounded,
     rounded_product,
     rounded_quotient,
+    rounded_ratio,
 )
 from assay.money.currencies import MAX_MINOR_UNITS, MINOR_UNITS, has_minor_units, minor_units, withdrawn
 from assay.money.exact import EXACT, MAX_DIGITS, ExactDecimal, InexactNumberError, exact_decimal, plain
@@ -25,7 +27,6 @@ from assay.money.widening import (
     below,
     ceil_quotient,
     chosen,
-    exact_product,
     floor_quotient,
     greater,
     lesser,
@@ -77,6 +78,7 @@ __all__ = [
     "rounded",
     "rounded_product",
     "rounded_quotient",
+    "rounded_ratio",
     "size",
     "split",
     "withdrawn",

@@ -30,8 +30,9 @@ from assay.money.rounding import ROUNDINGS, Rounding
 _SURELY = 5e37
 MAX_UNITS = 10**MAX_DIGITS - 1
 _MAX_RESULT_DIGITS = MAX_DIGITS - 2
-# Half of what an Int64 holds, so that a remainder can be compared with the rest of its divisor.
+# Halves of what an Int64 and an Int128 hold: a size and a divisor that are less together can both be doubled.
 _SHORT = 2**62
+_HALF = 2**126
 
 _INTEGER_BOUNDS: dict[pl.DataType, int] = {
     pl.Int8(): 2**7,
@@ -216,7 +217,7 @@ def rounded_product(
         dtype = pl.Int64 if short else pl.Int128
         product = a.units.cast(dtype) * b.units.cast(dtype)
         raised = product * pl.lit(10**-behind, dtype=dtype) if behind < 0 else product
-        roomy = 2 * bound + divisor * grid.step_bound <= (_SHORT if short else MAX_UNITS)
+        roomy = bound + divisor * grid.step_bound < (_SHORT if short else _HALF)
         cut = _Cut.by(raised, grid.times(divisor).cast(dtype), keep=keep, roomy=roomy)
         return _snapped(cut, grid, rounding, bound // divisor + grid.step_bound, max_digits)
     floor, sticky = _wide_product(a, b, behind - 1, keep)
@@ -246,6 +247,38 @@ def rounded_quotient(
         floor, sticky = _wide_quotient(dividend, divisor, max(0, ahead), keep)
     floor, sticky = _shifted(floor, sticky, max(0, -ahead), keep)
     return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_UNITS, max_digits)
+
+
+def rounded_ratio(
+    a: Scaled,
+    numerator: Scaled,
+    denominator: Scaled,
+    grid: Grid,
+    rounding: Rounding,
+    max_digits: int = 36,
+    *,
+    keep: Keep = repeat,
+) -> Rounded:
+    """Take a part of an amount, a * numerator / denominator: multiply first, divide, round once.
+
+    Null also where the product does not surely fit 38 digits, and where the denominator is zero. Other arguments are
+    those of `rounded_product`.
+
+    Raises:
+        ConfigurationError: The denominator has too many decimal places.
+    """
+    whole = exact_product(a, numerator)
+    product = Scaled(keep(whole.units), whole.scale, whole.bound)
+    return rounded_quotient(product, denominator, grid, rounding, max_digits, keep=keep)
+
+
+def exact_product(a: Scaled, b: Scaled) -> Scaled:
+    """A * b, every digit; null where that does not surely fit 38 of them."""
+    bound = a.bound * b.bound
+    units = a.units * b.units
+    if bound > MAX_UNITS:
+        units = pl.when(_surely_fits(a.units, b.units)).then(units)
+    return Scaled(units, a.scale + b.scale, min(bound, MAX_UNITS))
 
 
 def rounded(a: Scaled, grid: Grid, rounding: Rounding, max_digits: int = 36, *, keep: Keep = repeat) -> Rounded:
@@ -288,19 +321,18 @@ def product_expr(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataT
         ConfigurationError: A column is no exact number, or the scales add up to more than 38.
     """
     left, right = Scaled.column(a, a_dtype), Scaled.column(b, b_dtype)
-    scale = left.scale + right.scale
-    if scale > MAX_DIGITS:
-        raise ConfigurationError(f"{a_dtype} times {b_dtype} needs {scale} places, and a column has 38: round first")
-    product = left.units * right.units
-    if left.bound * right.bound > MAX_UNITS:
-        product = pl.when(surely(left.units, right.units)).then(product)
-    return product.reinterpret(dtype=pl.Decimal(MAX_DIGITS, scale))
+    product = exact_product(left, right)
+    if product.scale > MAX_DIGITS:
+        raise ConfigurationError(
+            f"{a_dtype} times {b_dtype} needs {product.scale} places, and a column has 38: round first"
+        )
+    return product.decimal()
 
 
 def product_fits(a: pl.Expr, a_dtype: pl.DataType, b: pl.Expr, b_dtype: pl.DataType) -> pl.Expr:
     """Boolean: the whole product surely fits, so `product_expr` has it; null where a factor is."""
     left, right = Scaled.column(a, a_dtype), Scaled.column(b, b_dtype)
-    return surely(left.units, right.units)
+    return _surely_fits(left.units, right.units)
 
 
 def quotient_expr(
@@ -325,7 +357,7 @@ class _Cut:
     rest: pl.Expr
     divisor: pl.Expr
     sticky: pl.Expr | None
-    #: The value itself, where twice its size and the divisor have room together.
+    #: The value itself, where twice its size and the divisor, and twice the divisor, have room.
     roomy: pl.Expr | None = None
 
     @classmethod
@@ -439,7 +471,7 @@ def _estimate(units: pl.Expr) -> pl.Expr:
     return units.abs().cast(pl.Float64)
 
 
-def surely(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+def _surely_fits(a: pl.Expr, b: pl.Expr) -> pl.Expr:
     """Boolean: the product of these integers surely fits 38 digits."""
     return _estimate(a) * _estimate(b) < _SURELY
 

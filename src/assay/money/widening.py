@@ -1,20 +1,16 @@
 """Exact operations between decimal columns of any scales: nothing is rounded, nothing wraps round.
 
-What a row would need more than 38 digits for is null, though its operands are not: the caller leaves such a row to
-the reference. A condition on a null is null, so a caller that chooses by one must look at the nulls first.
+What a row would need more than 38 digits for is null, though its operands are not: so `result.units.is_null()` where
+no operand is null says that it does not fit, and the caller leaves such a row to the reference. A condition on a null
+is null, so a caller that chooses by one must look at the nulls first. `below` alone always fits.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from assay.money.columns import (
-    MAX_UNITS,
-    Scaled,
-    integer,
-    surely,
-    within,
-)
+from assay.money.columns import MAX_UNITS, Scaled, integer, within
+from assay.money.exact import MAX_DIGITS
 
 # Two of these add up to less than an Int128 holds.
 _HALF = MAX_UNITS // 2
@@ -27,7 +23,8 @@ def rescaled(a: Scaled, scale: int) -> Scaled:
         return a
     limit = MAX_UNITS // 10**by
     units = a.units if a.bound <= limit else within(a.units, limit)
-    return Scaled(units * integer(10**by), scale, min(a.bound, limit) * 10**by)
+    # By more places than there are digits, only 0 can be shown, whatever the factor.
+    return Scaled(units * integer(10 ** min(by, MAX_DIGITS)), scale, min(a.bound, limit) * 10**by)
 
 
 def aligned(a: Scaled, b: Scaled) -> tuple[Scaled, Scaled]:
@@ -77,26 +74,26 @@ def greater(a: Scaled, b: Scaled) -> Scaled:
 
 
 def below(a: Scaled, b: Scaled) -> pl.Expr:
-    """Boolean: a < b, of one scale; null where one is.
+    """Boolean: a < b, whatever their scales and sizes; null only where one is.
 
     What is the same in all rows stands on the right: on the left, Polars gives one row where the other is a constant.
     """
-    return a.units < b.units if a.units.meta.root_names() else b.units > a.units
+    by = b.scale - a.scale
+    if by > 0 and a.bound * 10**by > MAX_UNITS:
+        # a * 10**by < b where a < b / 10**by, upwards.
+        ceiling = integer(0) - (integer(0) - b.units).floordiv(integer(10 ** min(by, MAX_DIGITS)))
+        return below(Scaled(a.units, 0), Scaled(ceiling, 0))
+    if by < 0 and b.bound * 10**-by > MAX_UNITS:
+        floor = a.units.floordiv(integer(10 ** min(-by, MAX_DIGITS)))
+        return below(Scaled(floor, 0), Scaled(b.units, 0))
+    left, right = aligned(a, b)
+    return left.units < right.units if left.units.meta.root_names() else right.units > left.units
 
 
 def _ordered(first: pl.Expr, second: pl.Expr, a: Scaled, b: Scaled) -> Scaled:
     """A where the first is true, b where the second is; null where neither is known."""
     units = pl.when(first).then(a.units).when(second).then(b.units)
     return Scaled(units, a.scale, max(a.bound, b.bound))
-
-
-def exact_product(a: Scaled, b: Scaled) -> Scaled:
-    """A * b, every digit."""
-    bound = a.bound * b.bound
-    units = a.units * b.units
-    if bound > MAX_UNITS:
-        units = pl.when(surely(a.units, b.units)).then(units)
-    return Scaled(units, a.scale + b.scale, min(bound, MAX_UNITS))
 
 
 def ceil_quotient(a: Scaled, b: Scaled) -> Scaled:
