@@ -133,7 +133,7 @@ def test_the_parts_of_a_period_add_up_with_what_was_billed() -> None:
 
 
 def test_a_tax_of_nothing_that_is_included_changes_nothing() -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"kind": "flat", "amount": {"column": "amount"}, "rounding": "none"},
         {"kind": "tax", "inclusive": True, "rate": "0"},
         {"kind": "tax", "inclusive": True, "rate": {"column": "tax_rate"}},
