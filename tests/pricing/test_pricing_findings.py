@@ -144,3 +144,8 @@ def test_a_tax_of_nothing_that_is_included_changes_nothing() -> None:
     result = priced.price(frame).collect()
     assert result["net"].to_list() == [Decimal("0.005"), Decimal("0.01")]
     assert result["gross"].to_list() == [Decimal("0.005")] * 2
+
+
+def test_errors_are_raised_or_a_column() -> None:
+    with pytest.raises(ConfigurationError, match="not 'null'"):
+        book(VOLUME).price(pl.DataFrame({"quantity": [1]}), errors="null")  # type: ignore[arg-type]

@@ -98,6 +98,8 @@ def _print_proof(explanation: Explanation) -> None:
         say(f"DIFFERS: {difference}")
     if not explanation.proven:
         return
+    if any(not rows for _, rows in explanation.steps):
+        return
     if not explanation.prices:
         say("no book prices this record: the steps above show what was computed")
         return

@@ -101,7 +101,7 @@ def explain(pipeline: Pipeline, run: Run, key: str, settings: Settings) -> Expla
     found = _rows(plan, wanted)
     if not found.height:
         missing = NotFoundError("accepted record", key)
-        missing.add_note(f"it may have been rejected: assay rejects list {run.id}")
+        missing.add_note(f"it may have been rejected (and mended and replayed since): assay rejects list {run.id}")
         raise missing
     first = found.row(0, named=True)
     rows, steps, prices = _through(plan, found, wanted)
@@ -201,6 +201,8 @@ def _made(before: pl.DataFrame, after: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _published(plan: Plan, run: Run, names: list[str], wanted: pl.Expr) -> dict[str, list[dict[str, Any]]]:
+    if run.status != "published":
+        return {}
     output = run.definition.get("output")
     folder = Path(output) if output else plan.settings.output
     root = (folder or plan.settings.project).resolve()
@@ -224,7 +226,10 @@ def _notes(plan: Plan, run: Run, rows: pl.DataFrame) -> Iterator[str]:
     if run.status != "published":
         yield f"the run is {run.status}: it has published nothing"
     if not rows.height:
-        yield "the record was filtered or rejected by the last step shown"
+        yield (
+            "the record was filtered or rejected by the last step shown; if it has been mended and replayed since, what "
+            f"is published of it came of its mended bytes, which are not read here: assay rejects list {run.id}"
+        )
 
 
 def _differences(explanation: Explanation) -> Iterator[str]:

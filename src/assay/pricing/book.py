@@ -406,6 +406,8 @@ class PriceBook(BaseModel):
         errors: Literal["raise", "column"],
     ) -> tuple[Twin, list[str]]:
         """The twin for frames of these columns, and the columns that come out."""
+        if errors not in ("raise", "column"):
+            raise ConfigurationError(f'errors is "raise" or "column", not {errors!r}')
         names = dict(inputs or {})
         outputs = self.output_schema(errors, receipts=receipts)
         needed = self.required_inputs()

@@ -58,6 +58,8 @@ class Price:
             if lacking:
                 raise ConfigurationError(f"the rates {name} have no column {', '.join(lacking)}", where=where)
         inputs = dict(self.inputs)
+        if self.document is not None and not isinstance(self.document, str):
+            raise ConfigurationError("document is the name of one column: make one of several before", where=where)
         if self.document is not None:
             inputs.setdefault("document_id", self.document)
         try:
