@@ -227,7 +227,7 @@ def _notes(plan: Plan, run: Run, rows: pl.DataFrame) -> Iterator[str]:
         yield f"the run is {run.status}: it has published nothing"
     if not rows.height:
         yield (
-            "the record was filtered or rejected by the last step shown; if it has been mended and replayed since, what "
+            "the record was filtered or rejected by the last step shown; if it has been mended and replayed, what "
             f"is published of it came of its mended bytes, which are not read here: assay rejects list {run.id}"
         )
 
