@@ -149,3 +149,9 @@ def test_a_tax_of_nothing_that_is_included_changes_nothing() -> None:
 def test_errors_are_raised_or_a_column() -> None:
     with pytest.raises(ConfigurationError, match="not 'null'"):
         book(VOLUME).price(pl.DataFrame({"quantity": [1]}), errors="null")  # type: ignore[arg-type]
+
+
+def test_a_misspelt_currency_is_not_the_book_s() -> None:
+    with pytest.raises(ConfigurationError, match='did you mean "currency"'):
+        book(VOLUME).quote(quantity=1, curency="USD")
+    assert book(VOLUME).quote(quantity=1, list_currency="USD").currency == "EUR"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import html
 import json
@@ -439,6 +440,10 @@ class PriceBook(BaseModel):
         )
 
     def _check_given(self, inputs: Mapping[str, object]) -> None:
+        # A row may have any columns besides; but one in another currency must not be billed in the book's by a slip.
+        slip = difflib.get_close_matches("currency", inputs, n=1, cutoff=0.85)
+        if slip and slip[0] != "currency" and "currency" not in inputs:
+            raise ConfigurationError(f'no input "{slip[0]}"; did you mean "currency"?')
         missing = sorted(self.required_inputs() - inputs.keys() - {"document_id"})
         if missing:
             given = ", ".join(inputs) or "none"
