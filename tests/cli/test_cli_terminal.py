@@ -186,3 +186,37 @@ def test_data_is_no_emoji(project: Path) -> None:
     done = assay("infer", "feed.jsonl")
     assert "feed.jsonl:100:" in done.stderr
     assert "\U0001f4af" not in done.stdout + done.stderr
+
+
+CLOSES_UNDER_A_SIGNAL = """
+import os, signal, sqlite3, sys, time
+import sqlalchemy as sa
+from assay import cli
+
+class Connection(sqlite3.Connection):
+    def close(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        super().close()
+
+class Group:
+    def main(self, **_):
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(":memory:", factory=Connection), poolclass=sa.NullPool
+        )
+        with engine.connect():
+            pass
+        time.sleep(10)
+
+cli.cli = Group()
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_connection_is_closed_waits_for_it(number: int, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSES_UNDER_A_SIGNAL, str(int(number))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

@@ -130,8 +130,9 @@ def run_cli(args: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of `assay`."""
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.unraisablehook = _send_again
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    sys.unraisablehook = _stop_after_finaliser
     try:
         status = run_cli(sys.argv[1:])
         sys.stdout.flush()
@@ -155,23 +156,39 @@ def _stream(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # A second signal ends the process at once.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _in_connection_pool(frame):
+        _send_again(number)
+        return
+    if number == signal.SIGTERM:
+        # A second signal ends the process at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+    raise KeyboardInterrupt
 
 
-def _send_again(swallowed: sys.UnraisableHookArgs) -> None:
+def _in_connection_pool(frame: FrameType | None) -> bool:
+    """Whether SQLAlchemy is taking or returning a connection: it would log what is raised there as its own defect."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("sqlalchemy.pool"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stop_after_finaliser(swallowed: sys.UnraisableHookArgs) -> None:
     """Python swallows what is raised in a finaliser: a signal that falls into one is sent once more."""
     error = swallowed.exc_value
     if isinstance(error, Terminated):
-        number = signal.SIGTERM
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, _stop)
+        _send_again(signal.SIGTERM)
     elif isinstance(error, KeyboardInterrupt):
-        number = signal.SIGINT
+        _send_again(signal.SIGINT)
     else:
         sys.__unraisablehook__(swallowed)
-        return
+
+
+def _send_again(number: int) -> None:
     timer = threading.Timer(0.02, os.kill, (os.getpid(), number))
     timer.daemon = True
     timer.start()
