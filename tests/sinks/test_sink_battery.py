@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
-from assay.sinks import Mode, Parquet, Sink, SinkFactory, Staged
+from assay.sinks import Mode, OnSchemaChange, Parquet, Sink, SinkFactory, Staged
 from assay.sinks.durable import sync_folder
 from assay.sinks.parquet import OpenParquet, Versions
 from assay.testing import SinkConformance
@@ -93,8 +93,10 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
 
 def battery(sink: type[Parquet]) -> SinkConformance:
     class Battery(SinkConformance):
-        def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
-            return sink("out/lines", mode=mode, key=key)
+        def make(
+            self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error"
+        ) -> Sink:
+            return sink("out/lines", mode=mode, key=key, on_schema_change=on_schema_change)
 
     return Battery()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
 
-from assay.sinks import Mode, Parquet, Sink, Sql
+from assay.sinks import Mode, OnSchemaChange, Parquet, Sink, Sql
 from assay.testing import FILE_STEPS, SinkConformance
 
 
 class TestParquet(SinkConformance):
-    def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
-        return Parquet("out/lines", mode=mode, key=key, part_rows=1_000)
+    def make(self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error") -> Sink:
+        return Parquet("out/lines", mode=mode, key=key, part_rows=1_000, on_schema_change=on_schema_change)
 
 
 class TestSql(SinkConformance):
@@ -23,5 +23,5 @@ class TestSql(SinkConformance):
         (DefaultDialect, "do_close"),
     )
 
-    def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
-        return Sql('the "lines"; --', mode=mode, key=key)
+    def make(self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error") -> Sink:
+        return Sql('the "lines"; --', mode=mode, key=key, on_schema_change=on_schema_change)

@@ -155,7 +155,7 @@ class Pipeline:
     @property
     def replaces(self) -> bool:
         """Whether a run replaces what the last one has published, in one output at least."""
-        return any(output.to.mode == "replace" for output in self.outputs.values())
+        return any(output.to.mode in ("replace", "delete_missing") for output in self.outputs.values())
 
     def at(self, folder: Path) -> Pipeline:
         """The same pipeline, its file being in `folder`."""

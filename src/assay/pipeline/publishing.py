@@ -99,7 +99,9 @@ class Publication:
         if frame is None:
             return
         target = self._targets[name]
-        if output.grouped and (target.mode == "merge" or (self._amends and target.mode == "replace")):
+        if output.grouped and (
+            target.mode == "merge" or (self._amends and target.mode in ("replace", "delete_missing", "upsert"))
+        ):
             stored = target.read()
             if stored is not None:
                 frame = output.amend(stored.collect(), frame)
@@ -111,6 +113,8 @@ class Publication:
         mode = self._targets[name].mode
         if mode == "merge":
             return "replace"
+        if self._amends and mode == "delete_missing" and not output.grouped:
+            return "upsert"
         return "append" if self._amends and mode == "replace" and not output.grouped else mode
 
 

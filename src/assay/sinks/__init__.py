@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.sinks.parquet import Parquet
-from assay.sinks.protocol import MODES, Mode, OpenSink, Sink, Staged
+from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
 from assay.sinks.registry import SinkFactory, discard, publish
 from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
@@ -14,6 +14,7 @@ __all__ = [
     "MODES",
     "MemoryRepository",
     "Mode",
+    "OnSchemaChange",
     "OpenSink",
     "Parquet",
     "Repository",

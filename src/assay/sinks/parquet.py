@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import ConfigurationError, SinkError
 from assay.sinks.durable import link_file, make_folder, point, remove_folder, sync_folder, write_file, writing_to
-from assay.sinks.protocol import Mode, Staged, check_key, check_same_columns, declared
+from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.registry import SinkFactory
 from assay.sinks.staging import (
     PART_ROWS,
@@ -58,19 +58,21 @@ class Parquet:
     Attributes:
         path: The folder, relative to the project's root or absolute. It is a link to the published version; Assay
             never touches a folder or file there that it did not make.
-        mode: append, replace, upsert or merge.
-        key: Columns that tell rows apart; upsert needs it. No floats, no nested columns, no nulls.
+        mode: append, replace, upsert, delete_missing or merge.
+        key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
         part_rows: Rows a file.
+        on_schema_change: error, or add: files that lack a new column are written anew with nulls in it.
     """
 
     path: str | Path
     mode: Mode = "replace"
     key: tuple[str, ...] | None = None
     part_rows: int = PART_ROWS
+    on_schema_change: OnSchemaChange = "error"
     kind: ClassVar[str] = "parquet"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", declared("Parquet", self.mode, self.key))
+        object.__setattr__(self, "key", declared("Parquet", self.mode, self.key, self.on_schema_change))
         if "\x00" in str(self.path) or not Path(self.path).name:
             raise ConfigurationError(f"{str(self.path)!r} names no folder", where="Parquet")
         if self.part_rows < 1:
@@ -155,6 +157,7 @@ class OpenParquet:
             "target": str(self._path),
             "mode": mode,
             "key": list(self._sink.key) if self._sink.key else None,
+            "on_schema_change": self._sink.on_schema_change,
             "rows": self._staging.rows,
             "folder": str(self._staging.folder),
             "files": [file.as_json() for file in files],
@@ -171,8 +174,10 @@ class OpenParquet:
 
     def _check_fits(self, schema: pl.Schema, mode: Mode) -> None:
         current = self._versions.current()
-        if current is not None and mode in ("append", "upsert"):
-            check_same_columns(scan(current.parts, "parquet").collect_schema(), schema, self._output, ordered=True)
+        if current is not None and mode in KEEPING:
+            stored = scan(current.parts, "parquet").collect_schema()
+            how = self._sink.on_schema_change
+            check_same_columns(stored, schema, self._output, ordered=True, on_schema_change=how)
 
 
 @dataclass(frozen=True)
@@ -199,12 +204,16 @@ class Version:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the next version is made of: old parts, without the rows whose keys come anew, and new parts."""
+    """What the next version is made of: old parts, without the rows whose keys come anew, and new parts.
+
+    Old parts that lack columns get those of `widened`.
+    """
 
     kept: Sequence[Path]
     new: Sequence[StagedFile]
     replaced: pl.LazyFrame | None
     key: tuple[str, ...]
+    widened: pl.Schema | None
     current: Version | None
 
 
@@ -304,15 +313,18 @@ class Versions:
 
 def _plan(staged: Mapping[str, Any], files: Sequence[StagedFile], current: Version | None) -> _Plan:
     mode = staged["mode"]
-    old = current.parts if current is not None and mode in ("append", "upsert") else ()
+    old = current.parts if current is not None and mode in KEEPING else ()
     key = tuple(staged["key"] or ())
+    widened: pl.Schema | None = None
     if old:
         stored, schema = (scan(parts, "parquet").collect_schema() for parts in (old, files))
-        check_same_columns(stored, schema, staged["output"], ordered=True)
+        how = staged["on_schema_change"]
+        check_same_columns(stored, schema, staged["output"], ordered=True, on_schema_change=how)
+        widened = schema if stored != schema else None
     # Rows of the run are needed for themselves only where they have come; an empty part only gives a schema.
     new = [file for file in files if file.rows or not old]
     replaced = _keys(scan(files, "parquet"), key) if mode == "upsert" and old else None
-    return _Plan(old, new, replaced, key, current)
+    return _Plan(old, new, replaced, key, widened, current)
 
 
 def _build(plan: _Plan, folder: Path) -> list[str]:
@@ -336,16 +348,21 @@ def _build(plan: _Plan, folder: Path) -> list[str]:
 
 
 def _without(old: Path, plan: _Plan) -> pl.DataFrame | None:
-    """The rows of an old part whose key does not come anew; None if that is all of them."""
-    if plan.replaced is None:
+    """The rows of an old part whose key does not come anew, in the columns of now; None if the part stays as it is."""
+    if plan.replaced is None and plan.widened is None:
         return None
     frame = pl.read_parquet(old, glob=False, hive_partitioning=False)
+    if plan.widened is not None:
+        missing = [pl.lit(None, dtype).alias(name) for name, dtype in plan.widened.items() if name not in frame.schema]
+        frame = frame.with_columns(missing).select(cs.by_name(name) for name in plan.widened)
+    if plan.replaced is None:
+        return frame
     # The keys of the run may be many, those of one part are not: they are what a join keeps in memory.
     keys = _keys(frame.lazy(), plan.key).with_row_index(_ROW).collect()
     names = keys.columns[1:]
     again = plan.replaced.join(keys.lazy(), on=names, how="inner").select(_ROW).collect(engine="streaming")
     if again.is_empty():
-        return None
+        return None if plan.widened is None else frame
     return frame.filter(~keys[_ROW].is_in(again[_ROW].implode()))
 
 

@@ -18,10 +18,15 @@ What a mode means is the same everywhere, rows being the rows of this run:
 | `append` | what was there, and the rows |
 | `replace` | the rows |
 | `upsert` | what was there but for the keys that the rows have, and the rows |
+| `delete_missing` | the rows, by key: what has a key that they lack is gone, and a row that is equal stays untouched |
 | `merge` | as `replace`: the pipeline reads what was there and merges it into the rows before it stages them |
 
 A target that was read replaces only what was read: if another run has published in between, `publish` says so and
 publishes nothing, because the rows do not contain what that run wrote.
+
+Columns are as they were declared. Where the rows have others than what is published, `on_schema_change` says what is
+done: `error`, or `add`, which adds new columns to what is published (old rows have null there). A column that is gone
+or has another type is an error in either case, where old rows stay.
 """
 
 from __future__ import annotations
@@ -34,16 +39,23 @@ import polars as pl
 
 from assay.errors import ConfigurationError, SinkError, unknown_name
 
-Mode = Literal["append", "merge", "replace", "upsert"]
+Mode = Literal["append", "delete_missing", "merge", "replace", "upsert"]
 """How rows are put together with what is published already."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+OnSchemaChange = Literal["error", "add"]
+"""What is done where the rows have columns that are not published yet."""
+
+KEEPING: tuple[Mode, ...] = ("append", "upsert")
+"""Modes after which rows that were published before may still be there."""
 
 Staged = dict[str, Any]
 """What `prepare` returns: JSON, and all that publishing needs.
 
 Every sink gives `sink` (the name in the factory), `output`, `target` (for people), `mode`, `key` (list or null),
-`rows`, `folder` (of the staged files) and `files` (a list of `path`, `rows`, `bytes`, `sha256`); more as it needs.
+`on_schema_change`, `rows`, `folder` (of the staged files) and `files` (a list of `path`, `rows`, `bytes`,
+`sha256`); more as it needs.
 """
 
 
@@ -106,7 +118,12 @@ class Sink(Protocol):
 
     @property
     def key(self) -> tuple[str, ...] | None:
-        """Columns that tell the rows apart; needed by `upsert`, and unique within a run wherever given."""
+        """Columns that tell the rows apart; unique within a run wherever given."""
+        ...
+
+    @property
+    def on_schema_change(self) -> OnSchemaChange:
+        """What is done where the rows have columns that are not published yet."""
         ...
 
     def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenSink:
@@ -134,17 +151,22 @@ class Sink(Protocol):
         ...
 
 
-def declared(kind: str, mode: str, key: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
-    """Check mode and key as a sink is written down; returns the key as a tuple.
+def declared(
+    kind: str, mode: str, key: tuple[str, ...] | str | None, on_schema_change: str = "error"
+) -> tuple[str, ...] | None:
+    """Check mode, key and schema change as a sink is written down; returns the key as a tuple.
 
     Raises:
-        ConfigurationError: no such mode, or a mode that needs a key has none.
+        ConfigurationError: no such mode or way to change, or a mode that needs a key has none.
     """
     if mode not in MODES:
         raise ConfigurationError(unknown_name("mode", mode, MODES), where=kind)
+    if on_schema_change not in get_args(OnSchemaChange):
+        known = get_args(OnSchemaChange)
+        raise ConfigurationError(unknown_name("on_schema_change", on_schema_change, known), where=kind)
     columns = (key,) if isinstance(key, str) else tuple(key) if key is not None else None
-    if mode == "upsert" and not columns:
-        raise ConfigurationError('mode "upsert" needs key=(...): the columns that tell rows apart', where=kind)
+    if mode in ("upsert", "delete_missing") and not columns:
+        raise ConfigurationError(f'mode "{mode}" needs key=(...): the columns that tell rows apart', where=kind)
     if columns is not None and len(set(columns)) != len(columns):
         raise ConfigurationError(f"key names a column twice: {', '.join(columns)}", where=kind)
     return columns
@@ -164,7 +186,9 @@ def check_key(schema: pl.Schema, key: tuple[str, ...] | None, output: str) -> No
             raise SinkError(f'column "{name}" is {dtype} and cannot be a key', sink=output)
 
 
-def check_same_columns(stored: pl.Schema, schema: pl.Schema, output: str, *, ordered: bool) -> None:
+def check_same_columns(
+    stored: pl.Schema, schema: pl.Schema, output: str, *, ordered: bool, on_schema_change: OnSchemaChange = "error"
+) -> None:
     """Check that rows of `schema` can stand beside those that are published.
 
     Raises:
@@ -172,13 +196,18 @@ def check_same_columns(stored: pl.Schema, schema: pl.Schema, output: str, *, ord
     """
     for name, dtype in schema.items():
         if name not in stored:
-            raise SinkError(f'column "{name}" is not in what is published: {", ".join(stored)}', sink=output)
+            if on_schema_change == "add":
+                continue
+            raise SinkError(
+                f'column "{name}" is not in what is published: {", ".join(stored)}; on_schema_change="add" adds it',
+                sink=output,
+            )
         if stored[name] != dtype:
             raise SinkError(f'column "{name}" is {stored[name]} in what is published, and now {dtype}', sink=output)
     for name in stored:
         if name not in schema:
             raise SinkError(f'column "{name}" is in what is published, and not in the new rows', sink=output)
-    if ordered and stored.names() != schema.names():
+    if ordered and stored.names() != [name for name in schema if name in stored]:
         raise SinkError(
             f"the columns are published in the order {', '.join(stored)}; now it is {', '.join(schema)}", sink=output
         )

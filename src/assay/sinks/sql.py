@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from assay.errors import ConfigurationError, SinkError
 from assay.sinks.durable import make_folder, sync_folder
-from assay.sinks.protocol import Mode, Staged, check_key, check_same_columns, declared
+from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.registry import SinkFactory
 from assay.sinks.sql_values import SqlDecimal, check_values, from_sql, sql_type, to_sql
 from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
@@ -60,9 +60,10 @@ class Sql:
         url: An SQLAlchemy URL; by default the SQLite file of the pipeline in the project's root. The path of an SQLite
             file is relative to that root. A password is not written here but named: `${NAME}` in its place, or for the
             whole URL, is the environment variable NAME.
-        mode: append, replace, upsert or merge.
-        key: Columns that tell rows apart; upsert needs it. No floats, no nested columns, no nulls.
+        mode: append, replace, upsert, delete_missing or merge.
+        key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
         folder: Where a default SQLite file goes; by default the root.
+        on_schema_change: error, or add: the table gets new columns.
     """
 
     table: str
@@ -70,10 +71,11 @@ class Sql:
     mode: Mode = "replace"
     key: tuple[str, ...] | None = None
     folder: Path | None = None
+    on_schema_change: OnSchemaChange = "error"
     kind: ClassVar[str] = "sql"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", declared("Sql", self.mode, self.key))
+        object.__setattr__(self, "key", declared("Sql", self.mode, self.key, self.on_schema_change))
         reserved = self.table == PUBLICATIONS.name or self.table.lower().startswith("sqlite_")
         if not self.table or "\x00" in self.table or reserved:
             raise ConfigurationError(f"{self.table!r} cannot be the name of a table", where="Sql")
@@ -196,6 +198,7 @@ class OpenSql:
             "target": self.location,
             "mode": mode,
             "key": list(self._sink.key) if self._sink.key else None,
+            "on_schema_change": self._sink.on_schema_change,
             "rows": self._staging.rows,
             "folder": str(self._staging.folder),
             "files": [file.as_json() for file in files],
@@ -245,9 +248,10 @@ class OpenSql:
             return
         with self._database.reading() as connection:
             stored = self._database.latest(connection)[1]
-            if stored is not None and mode in ("append", "upsert"):
-                check_same_columns(stored, schema, self._output, ordered=False)
-            self._database.check_columns(connection, table)
+            how = self._sink.on_schema_change
+            if stored is not None and mode in KEEPING:
+                check_same_columns(stored, schema, self._output, ordered=False, on_schema_change=how)
+            self._database.check_columns(connection, table, how)
 
 
 class Database:
@@ -329,19 +333,31 @@ class Database:
         found = connection.execute(query).first()
         return (found[0], _schema(found[1])) if found else (None, None)
 
-    def check_columns(self, connection: sa.Connection, table: sa.Table) -> bool:
-        """Check that the table, if it is there, has these columns; returns whether it is there.
+    def check_columns(
+        self, connection: sa.Connection, table: sa.Table, on_schema_change: OnSchemaChange
+    ) -> list[str] | None:
+        """Check that the table, if it is there, has these columns.
+
+        Returns:
+            The columns that are to be added to it; None if it is not there.
 
         Raises:
             SinkError: names the first column that differs, and how.
         """
         inspector = sa.inspect(connection)
         if not inspector.has_table(self.table):
-            return False
+            return None
         there = {column["name"]: column["type"] for column in inspector.get_columns(self.table)}
+        added = []
         for column in table.columns:
             if column.name not in there:
-                raise SinkError(f'table "{self.table}" has no column "{column.name}"', sink=self.output)
+                if on_schema_change == "add":
+                    added.append(column.name)
+                    continue
+                raise SinkError(
+                    f'table "{self.table}" has no column "{column.name}"; on_schema_change="add" adds it',
+                    sink=self.output,
+                )
             wanted = column.type.dialect_impl(connection.dialect)
             if isinstance(column.type, SqlDecimal):
                 wanted = column.type.load_dialect_impl(connection.dialect)
@@ -353,7 +369,7 @@ class Database:
         for name in there:
             if name not in table.columns:
                 raise SinkError(f'table "{self.table}" has another column, "{name}"', sink=self.output)
-        return True
+        return added
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
@@ -396,16 +412,21 @@ def _load(
     rows = scan(files, "arrow")
     table = database.table_of(rows.collect_schema())
     key = tuple(staged["key"] or ())
-    is_there = database.check_columns(connection, table)
-    if not is_there:
+    mode, how = staged["mode"], staged["on_schema_change"]
+    added = database.check_columns(connection, table, how)
+    stored = database.latest(connection)[1]
+    if stored is not None and mode in KEEPING:
+        check_same_columns(stored, rows.collect_schema(), database.output, ordered=False, on_schema_change=how)
+    if added is None:
         table.create(connection)
-    elif staged["mode"] in ("replace", "merge"):
+    elif mode in ("replace", "merge"):
         connection.execute(table.delete())
-    elif staged["mode"] == "upsert":
-        stored = database.latest(connection)[1]
-        if stored is not None:
-            check_same_columns(stored, rows.collect_schema(), database.output, ordered=False)
-    upserts = staged["mode"] == "upsert"
+    for name in added or ():
+        _add_column(connection, table, name)
+    if mode == "delete_missing":
+        _replace_differing(connection, table, key, files)
+        return
+    upserts = mode == "upsert"
     if upserts:
         _index(connection, table, key)
     for file in files:
@@ -414,6 +435,36 @@ def _load(
             if upserts:
                 _execute(connection, _delete_by(table, key), batch.select([cs.by_name(name) for name in key]))
             _execute(connection, _insert(table), batch)
+
+
+def _add_column(connection: sa.Connection, table: sa.Table, name: str) -> None:
+    column = sa.schema.CreateColumn(table.c[name]).compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {connection.dialect.identifier_preparer.format_table(table)} ADD {column}")
+
+
+def _replace_differing(
+    connection: sa.Connection, table: sa.Table, key: Sequence[str], files: Sequence[StagedFile]
+) -> None:
+    """Make the table hold exactly the staged rows; a row that is there already is not touched."""
+    columns = [sa.Column(column.name, column.type) for column in table.columns]
+    staged = sa.Table("assay_staged_rows", sa.MetaData(), *columns, prefixes=["TEMPORARY"])
+    staged.create(connection)
+    for file in files:
+        for batch in pl.read_ipc(file.path).iter_slices(_LOAD_ROWS):
+            _execute(connection, _insert(staged), batch)
+    _index(connection, staged, key)
+    _index(connection, table, key)
+    names = [column.name for column in columns]
+    same_key = sa.and_(*(table.c[name] == staged.c[name] for name in key))
+    same_row = sa.and_(same_key, *(table.c[name].is_not_distinct_from(staged.c[name]) for name in names))
+    columns_of_key = [table.c[name] for name in key]
+    # Rows that were appended once may have one key.
+    repeated = sa.select(*columns_of_key).group_by(*columns_of_key).having(sa.func.count() > 1)
+    connection.execute(table.delete().where(sa.tuple_(*columns_of_key).in_(repeated)))
+    connection.execute(table.delete().where(~sa.exists().where(same_row)))
+    new = sa.select(staged).where(~sa.exists().where(same_key))
+    connection.execute(table.insert().from_select(names, new))
+    staged.drop(connection)
 
 
 def _insert(table: sa.Table) -> sa.Insert:

@@ -3,8 +3,8 @@
 Subclass in a test module, say how the sink is made, and pytest runs the whole battery:
 
     class TestMySink(SinkConformance):
-        def make(self, mode, key=None):
-            return MySink("lines", mode=mode, key=key)
+        def make(self, mode, key=None, on_schema_change="error"):
+            return MySink("lines", mode=mode, key=key, on_schema_change=on_schema_change)
 """
 # ruff: noqa: D102, S101 - these are tests: their names say what they are about, and they assert
 
@@ -31,7 +31,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks import Mode, OpenSink, Sink, SinkFactory, Staged, discard, publish
+from assay.sinks import Mode, OnSchemaChange, OpenSink, Sink, SinkFactory, Staged, discard, publish
 
 Steps = tuple[tuple[Any, str], ...]
 
@@ -42,7 +42,7 @@ FILE_STEPS: Steps = tuple(
 
 _MONEY = pl.Decimal(38, 10)
 _SCHEMA = pl.Schema({"id": pl.Int64(), "name": pl.String(), "net": _MONEY})
-_MODES: tuple[Mode, ...] = ("append", "replace", "upsert")
+_MODES: tuple[Mode, ...] = ("append", "replace", "upsert", "delete_missing")
 
 _STRINGS = [
     "",
@@ -102,21 +102,29 @@ class Bench:
         """The staging folder of a run."""
         return self.folder / "staging" / run / "lines"
 
-    def open(self, mode: Mode = "append", key: tuple[str, ...] | None = None, *, run: str = "r") -> OpenSink:
+    def open(
+        self,
+        mode: Mode = "append",
+        key: tuple[str, ...] | None = None,
+        on_schema_change: OnSchemaChange = "error",
+        *,
+        run: str = "r",
+    ) -> OpenSink:
         """A new object, as a new process has it."""
-        return self.make(mode, key).open(self.root, self.staging(run), "lines", default="pipeline.db")
+        return self.make(mode, key, on_schema_change).open(self.root, self.staging(run), "lines", default="pipeline.db")
 
     def prepare(
         self,
         frame: pl.DataFrame | Sequence[pl.DataFrame],
         mode: Mode = "append",
         key: tuple[str, ...] | None = None,
+        on_schema_change: OnSchemaChange = "error",
         *,
         run: str,
     ) -> Staged:
         """Stage and prepare; only what JSON can carry comes back."""
         frames = [frame] if isinstance(frame, pl.DataFrame) else list(frame)
-        target = self.open(mode, key, run=run)
+        target = self.open(mode, key, on_schema_change, run=run)
         target.check(frames[0].schema)
         for one in frames:
             target.stage(one)
@@ -128,10 +136,11 @@ class Bench:
         frame: pl.DataFrame | Sequence[pl.DataFrame],
         mode: Mode = "append",
         key: tuple[str, ...] | None = None,
+        on_schema_change: OnSchemaChange = "error",
     ) -> str:
         """A whole run; returns its id."""
         run = f"run-{next(self._runs)}"
-        staged = self.prepare(frame, mode, key, run=run)
+        staged = self.prepare(frame, mode, key, on_schema_change, run=run)
         assert publish(staged, run) is True
         discard(staged)
         return run
@@ -163,7 +172,7 @@ class SinkConformance:
     steps: ClassVar[Steps] = FILE_STEPS
     readers: ClassVar[int] = 10
 
-    def make(self, mode: Mode, key: tuple[str, ...] | None = None) -> Sink:
+    def make(self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error") -> Sink:
         """A sink that names its target relative to the root, the same each time."""
         raise NotImplementedError
 
@@ -188,8 +197,11 @@ class SinkConformance:
     def test_an_unknown_mode_and_a_missing_key_are_refused_when_the_sink_is_written_down(self) -> None:
         with pytest.raises(ConfigurationError, match=r'no mode "apend"\. Did you mean "append"'):
             self.make("apend")  # type: ignore[arg-type]
-        with pytest.raises(ConfigurationError, match="needs key"):
-            self.make("upsert")
+        for mode in ("upsert", "delete_missing"):
+            with pytest.raises(ConfigurationError, match=f'"{mode}" needs key'):
+                self.make(mode)
+        with pytest.raises(ConfigurationError, match=r'no on_schema_change "ad"\. Did you mean "add"'):
+            self.make("append", None, "ad")  # type: ignore[arg-type]
 
     def test_opening_and_checking_writes_nothing(self, bench: Bench) -> None:
         target = bench.open()
@@ -286,7 +298,7 @@ class SinkConformance:
         staged = bench.prepare(_rows((1, "b", "2"), (2, "c", "3")), mode, ("id",), run="x")
         assert [publish(staged, "x"), publish(staged, "x")] == [True, False]
         after = bench.published()
-        bench.publish(_rows((9, "z", "9")), "append")
+        bench.publish(_rows((9, "z", "9")))
         assert publish(staged, "x") is False
         discard(staged)
         assert publish(staged, "x") is False
@@ -324,6 +336,46 @@ class SinkConformance:
         bench.publish(_rows((1, "a", "8"), (2, "b", "8"), (2, "c", "8"), (4, "d", "8"), (5, "a", "8")), "upsert", key)
         _assert_same(bench.published(), expected.with_columns(net=pl.lit(Decimal(8), dtype=_MONEY)))
 
+    def test_delete_missing_leaves_exactly_the_rows(self, bench: Bench) -> None:
+        key = ("name", "id")
+        before = _rows((1, "a", "1"), (2, "b", "1"), (2, "c", None), (2, "c", None), (4, None, "1"))
+        bench.publish(before)
+        rows = _rows((1, "a", "1"), (2, "b", "7"), (2, "c", None), (5, "a", "7"))
+        bench.publish(rows, "delete_missing", key)
+        _assert_same(bench.published(), rows)
+        bench.publish(rows[2:], "delete_missing", key)
+        _assert_same(bench.published(), rows[2:])
+
+    @pytest.mark.parametrize("mode", _MODES)
+    def test_a_new_column_is_added_where_that_is_declared(self, bench: Bench, mode: Mode) -> None:
+        bench.publish(_rows((1, "a", "1"), (2, "b", "2")), mode, ("id",))
+        more = _rows((2, "x", "3"), (3, "y", None)).select(
+            "id", pl.lit(value=True).alias("paid"), "name", "net", pl.Series("tags", [["a"], None])
+        )
+        bench.publish(more, mode, ("id",), "add")
+        old = _rows((1, "a", "1"), (2, "b", "2"))
+        kept = {"append": old, "upsert": old[:1], "replace": old[:0], "delete_missing": old[:0]}[mode]
+        expected = pl.concat([kept, more], how="diagonal").select(more.columns)
+        found = bench.published()
+        assert found is not None
+        _assert_same(found.select(more.columns), expected)
+        bench.publish(more[:0], mode, ("id",))
+        if mode in ("append", "upsert"):
+            bench.publish(more.with_columns(id=9)[:1].cast(more.schema), mode, ("id",))
+            again = bench.published()
+            assert again is not None
+            assert again.height == expected.height + 1
+
+    @pytest.mark.parametrize("mode", ["append", "upsert"])
+    def test_only_new_columns_are_added(self, bench: Bench, mode: Mode) -> None:
+        bench.publish(_rows((1, "a", "1")))
+        for changed, words in [
+            (_rows((1, "a", "1")).drop("name").with_columns(new=1), '"name" is in what is published'),
+            (_rows((1, "a", "1")).with_columns(net=1, new=1), '"net" is Decimal'),
+        ]:
+            with pytest.raises(SinkError, match=f"output lines: .*{words}"):
+                bench.open(mode, ("id",), "add").check(changed.schema)
+
     def test_another_mode_than_the_declared_one_may_be_asked_for(self, bench: Bench) -> None:
         bench.publish(_rows((1, "a", "1")), "replace")
         target = bench.open("replace", run="x")
@@ -340,7 +392,7 @@ class SinkConformance:
         _assert_same(bench.published(), _rows())
         bench.publish(_rows((1, "a", "1")), mode, ("id",))
         bench.publish(_rows(), mode, ("id",))
-        _assert_same(bench.published(), _rows() if mode == "replace" else _rows((1, "a", "1")))
+        _assert_same(bench.published(), _rows() if mode in ("replace", "delete_missing") else _rows((1, "a", "1")))
 
     def test_two_runs_that_were_prepared_at_the_same_time_both_count(self, bench: Bench) -> None:
         first, second = (bench.prepare(_rows((n, "a", "1")), run=f"x{n}") for n in (1, 2))
@@ -586,7 +638,7 @@ def _crash(patch: pytest.MonkeyPatch, steps: Steps, at: int, action: Callable[[]
 
 
 def _expected(before: pl.DataFrame, rows: pl.DataFrame, mode: Mode) -> pl.DataFrame:
-    if mode == "replace":
+    if mode in ("replace", "delete_missing"):
         return rows
     kept = before.join(rows, on="id", how="anti") if mode == "upsert" else before
     return pl.concat([kept, rows])
