@@ -16,7 +16,8 @@ import polars as pl
 import sqlalchemy as sa
 
 from assay.errors import ConfigurationError, NotFoundError
-from assay.records import REJECTS
+from assay.records import REJECTS as FRAME
+from assay.runs.tables import REJECTS, RUNS, create_tables
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,40 +28,6 @@ Status = Literal["running", "published", "failed", "rejected", "interrupted"]
 
 #: Letters of run ids: none that are taken for another.
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
-_METADATA: Final = sa.MetaData()
-_RUNS: Final = sa.Table(
-    "runs",
-    _METADATA,
-    sa.Column("id", sa.String(16), primary_key=True),
-    sa.Column("sequence", sa.Integer, nullable=False, index=True),
-    sa.Column("pipeline", sa.String, nullable=False, index=True),
-    sa.Column("parent", sa.String(16)),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("started", sa.String(32), nullable=False),
-    sa.Column("seconds", sa.String(32)),
-    sa.Column("definition", sa.Text, nullable=False),
-    sa.Column("ledger", sa.Text),
-    sa.Column("outputs", sa.Text),
-    sa.Column("decision", sa.Text),
-    sa.Column("error", sa.Text),
-)
-_REJECTS: Final = sa.Table(
-    "rejects",
-    _METADATA,
-    sa.Column("run", sa.String(16), sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("record", sa.BigInteger, nullable=False),
-    sa.Column("line", sa.BigInteger, nullable=False),
-    sa.Column("offset", sa.BigInteger, nullable=False),
-    sa.Column("format", sa.String(64), nullable=False),
-    sa.Column("stage", sa.String(16), nullable=False),
-    sa.Column("errors", sa.Text, nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-    sa.Column("edited", sa.LargeBinary),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("closed_by", sa.Text),
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +94,7 @@ class RunStore:
         if parsed.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
         try:
-            _METADATA.create_all(self._engine)
+            create_tables(self._engine)
         except sa.exc.SQLAlchemyError as error:
             raise ConfigurationError(f"the run store {shown} cannot be used: {_cause(error)}") from None
 
@@ -142,10 +109,10 @@ class RunStore:
             Its id.
         """
         with self._engine.begin() as connection:
-            last = connection.scalar(sa.select(sa.func.max(_RUNS.c.sequence))) or 0
+            last = connection.scalar(sa.select(sa.func.max(RUNS.c.sequence))) or 0
             run = "".join(secrets.choice(_ALPHABET) for _ in range(6))
             connection.execute(
-                _RUNS.insert().values(
+                RUNS.insert().values(
                     id=run,
                     sequence=last + 1,
                     pipeline=pipeline,
@@ -189,11 +156,11 @@ class RunStore:
         Raises:
             NotFoundError: none, or several begin so.
         """
-        query = sa.select(_RUNS).order_by(_RUNS.c.sequence.desc()).limit(2)
+        query = sa.select(RUNS).order_by(RUNS.c.sequence.desc()).limit(2)
         if pipeline is not None:
-            query = query.where(_RUNS.c.pipeline == pipeline)
+            query = query.where(RUNS.c.pipeline == pipeline)
         if name != "latest":
-            query = query.where(_RUNS.c.id.startswith(name, autoescape=True))
+            query = query.where(RUNS.c.id.startswith(name, autoescape=True))
         with self._engine.connect() as connection:
             found = connection.execute(query).mappings().all()
         exact = [row for row in found if row["id"] == name]
@@ -203,11 +170,11 @@ class RunStore:
 
     def runs(self, limit: int = 20, pipeline: str | None = None, status: Status | None = None) -> list[Run]:
         """Runs, the last first."""
-        query = sa.select(_RUNS).order_by(_RUNS.c.sequence.desc()).limit(limit)
+        query = sa.select(RUNS).order_by(RUNS.c.sequence.desc()).limit(limit)
         if pipeline is not None:
-            query = query.where(_RUNS.c.pipeline == pipeline)
+            query = query.where(RUNS.c.pipeline == pipeline)
         if status is not None:
-            query = query.where(_RUNS.c.status == status)
+            query = query.where(RUNS.c.status == status)
         with self._engine.connect() as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
@@ -232,13 +199,13 @@ class RunStore:
             for index, row in enumerate(rejects.iter_rows(named=True))
         ]
         with self._engine.begin() as connection:
-            connection.execute(_REJECTS.insert(), rows)
+            connection.execute(REJECTS.insert(), rows)
 
     def dead_letters(self, run: str, *, state: str | None = None) -> Iterator[DeadLetter]:
         """The dead letters of a run in order, one at a time from the database."""
-        query = sa.select(_REJECTS).where(_REJECTS.c.run == run).order_by(_REJECTS.c.number)
+        query = sa.select(REJECTS).where(REJECTS.c.run == run).order_by(REJECTS.c.number)
         if state is not None:
-            query = query.where(_REJECTS.c.state == state)
+            query = query.where(REJECTS.c.state == state)
         with self._engine.connect().execution_options(yield_per=1000) as connection:
             for row in connection.execute(query).mappings():
                 yield _letter(row)
@@ -249,7 +216,7 @@ class RunStore:
         Raises:
             NotFoundError: there is none of this number.
         """
-        query = sa.select(_REJECTS).where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+        query = sa.select(REJECTS).where(REJECTS.c.run == run, REJECTS.c.number == number)
         with self._engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
@@ -258,7 +225,7 @@ class RunStore:
 
     def count_rejects(self, run: str) -> dict[str, int]:
         """Dead letters of a run by state."""
-        query = sa.select(_REJECTS.c.state, sa.func.count()).where(_REJECTS.c.run == run).group_by(_REJECTS.c.state)
+        query = sa.select(REJECTS.c.state, sa.func.count()).where(REJECTS.c.run == run).group_by(REJECTS.c.state)
         with self._engine.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -267,8 +234,8 @@ class RunStore:
         with self._engine.begin() as connection:
             for number in numbers:
                 connection.execute(
-                    _REJECTS.update()
-                    .where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+                    REJECTS.update()
+                    .where(REJECTS.c.run == run, REJECTS.c.number == number)
                     .values(state=state, closed_by=by)
                 )
 
@@ -277,8 +244,8 @@ class RunStore:
         self.dead_letter(run, number)
         with self._engine.begin() as connection:
             connection.execute(
-                _REJECTS.update()
-                .where(_REJECTS.c.run == run, _REJECTS.c.number == number)
+                REJECTS.update()
+                .where(REJECTS.c.run == run, REJECTS.c.number == number)
                 .values(edited=zstd.compress(data))
             )
 
@@ -304,11 +271,11 @@ class RunStore:
             (d.source, d.record, d.line, d.offset, d.stage, d.errors, d.raw)
             for d in self.dead_letters(run, state=state)
         ]
-        return pl.DataFrame(rows, schema=REJECTS, orient="row")
+        return pl.DataFrame(rows, schema=FRAME, orient="row")
 
     def _update(self, run: str, **values: Any) -> None:
         with self._engine.begin() as connection:
-            connection.execute(_RUNS.update().where(_RUNS.c.id == run).values(**values))
+            connection.execute(RUNS.update().where(RUNS.c.id == run).values(**values))
 
 
 def _durable(connection: Any, _record: object) -> None:
