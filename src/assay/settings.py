@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     max_decompressed_bytes: int = Field(
         256 * 1024 * MIB, gt=0, description="Bytes that one compressed file may become (bombs)."
     )
+    lease_seconds: float = Field(
+        30.0, gt=0, description="Seconds without a sign of life after which a run on another machine is taken for dead."
+    )
     batch_records: int = Field(16_384, gt=0, description="Records handled at a time.")
     batch_bytes: int = Field(64 * MIB, gt=0, description="Bytes of raw records handled at a time.")
 

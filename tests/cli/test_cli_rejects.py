@@ -187,7 +187,8 @@ def test_a_rerun_that_takes_back_mended_records_says_so_and_mends_them_again(sho
     assert mend(shop, run, '"105"', '"10.5"') == 1
     assert document(assay("rejects", "replay", run, "--json"))["counts"]["written"] > 0
     mended = (lines(shop).rows(), totals(shop))
-    again = document(assay("run", "orders", "--json"))
+    assert document(assay("run", "orders", "--json"))["repeats"] is True
+    again = document(assay("run", "orders", "--force", "--json"))
     assert "records that were replayed after run" in again["warnings"][0]
     assert f"assay rejects edit {again['id']} --like {run}" in again["warnings"][0]
     assert f"warning  {again['warnings'][0]}" in assay("runs", "latest").stdout

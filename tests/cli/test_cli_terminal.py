@@ -85,7 +85,7 @@ def test_live_progress_on_a_terminal_and_a_line_a_stage_elsewhere(shop: Path) ->
         assert status == 0
         assert hide_cursor not in shown
         assert shown.startswith("validate ...")
-    piped = in_pipe("run", "orders", FORCE_COLOR="1")
+    piped = in_pipe("run", "orders", "--force", FORCE_COLOR="1")
     assert hide_cursor.encode() not in piped.stdout + piped.stderr
     assert piped.stderr == b"validate ...\nwrite ...\n"
     quiet = assay("run", "orders", "--quiet")

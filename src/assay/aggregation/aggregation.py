@@ -142,7 +142,7 @@ class Aggregation:
             ConfigurationError: a measure's figure cannot be merged, or the results have different columns.
             AggregationError: a figure does not fit its column.
         """
-        mergeable = self._mergeable()
+        mergeable = self.mergeable()
         for name in (*self.by, *self.measures):
             for which, frame in (("stored", stored), ("new", new)):
                 if name not in frame.schema:
@@ -162,7 +162,12 @@ class Aggregation:
             states.append(frame.select(*keys, *parts))
         return self.finish(self.merge(states))
 
-    def _mergeable(self) -> dict[str, MergeableMeasure]:
+    def mergeable(self) -> dict[str, MergeableMeasure]:
+        """The measures, all of which can be merged.
+
+        Raises:
+            ConfigurationError: a measure's figure cannot be merged.
+        """
         mergeable = {name: m for name, m in self.measures.items() if isinstance(m, MergeableMeasure)}
         fixed = [f"{name} ({type(m).__name__})" for name, m in self.measures.items() if name not in mergeable]
         if fixed:

@@ -48,6 +48,16 @@ if TYPE_CHECKING:
 @click.option("--engine", default="local", show_default=True, help="Where it runs.")
 @click.option("--max-rejects", metavar="N|P%", help="More rejects than this, and nothing is published (status 3).")
 @click.option("--dry-run", is_flag=True, help="Do everything but publish.")
+@click.option("--force", is_flag=True, help="Publish again what an earlier run has published from the same input.")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=float("inf"),
+    default=0.0,
+    help="Wait for another run of this pipeline to end; without SECONDS as long as it takes.",
+)
 @click.option("--resume", "resumed", metavar="RUN", help="Finish or undo what a run that died has left.")
 @click.option("--abandon", "abandoned", metavar="RUN", help="Give up a run that has decided to publish and cannot.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -62,6 +72,8 @@ def run_command(
     engine: str,
     max_rejects: str | None,
     dry_run: bool,
+    force: bool,
+    wait: float,
     resumed: str | None,
     abandoned: str | None,
     as_json: bool,
@@ -84,7 +96,9 @@ def run_command(
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
     ended = resumed or abandoned
-    if ended and (params or source or fmt or folder or limit or max_rejects or dry_run or (resumed and abandoned)):
+    if ended and (
+        params or source or fmt or folder or limit or max_rejects or dry_run or force or (resumed and abandoned)
+    ):
         raise ConfigurationError("--resume and --abandon end a run as it was begun: give one, without other options")
     if ended:
         with open_store(settings) as store:
@@ -99,12 +113,16 @@ def run_command(
                 limit=limit,
                 max_rejects=max_rejects,
                 dry_run=dry_run,
+                force=force,
+                wait=wait,
                 engine=engine,  # type: ignore[arg-type]
                 settings=settings,
                 progress=meter.update,
             )
     if as_json:
         print_json(result.as_json())
+    elif result.repeats and not quiet:
+        _print_repeats(result)
     elif not quiet:
         print_result(result)
     elif result.error and not result.dry_run:
@@ -159,6 +177,13 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
+
+
+def _print_repeats(result: Result) -> None:
+    from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
+
+    output().print(Text.assemble(f"{result.pipeline}  ", ("NOTHING TO DO", "bold green")))
+    print_labelled("", f"run {result.id} has published the same input in the same way; --force publishes it again")
 
 
 def _print_lookups(result: Result) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +12,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.pipeline.fingerprint import fingerprint
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Step
@@ -157,6 +154,11 @@ class Pipeline:
         """Whether a run replaces what the last one has published, in one output at least."""
         return any(output.to.mode in ("replace", "delete_missing") for output in self.outputs.values())
 
+    @property
+    def only_replaces(self) -> bool:
+        """Whether a run replaces all that was published before, so that the last one alone counts."""
+        return all(output.to.mode in ("replace", "delete_missing") for output in self.outputs.values())
+
     def at(self, folder: Path) -> Pipeline:
         """The same pipeline, its file being in `folder`."""
         return replace(self, folder=folder)
@@ -170,6 +172,8 @@ class Pipeline:
         limit: int | None = None,
         max_rejects: int | str | None = None,
         dry_run: bool = False,
+        force: bool = False,
+        wait: float = 0.0,
         engine: Literal["local"] = "local",
         settings: Settings | None = None,
         progress: Progress | None = None,
@@ -184,12 +188,15 @@ class Pipeline:
             max_rejects: More rejects than this number, or share such as "1%", and nothing is published; by default as
                 the pipeline says, "100%" allows all.
             dry_run: All but publish.
+            force: Publish again what an earlier run has published from the same input in the same way.
+            wait: Seconds to wait for another run of this pipeline to end.
             engine: Where it runs; "local" is this process.
             settings: Settings; by default those of the project at the current folder.
             progress: Called with a `Report` after each batch.
 
         Returns:
-            The result, whatever became of the run: `result.status` says it. A run that failed has `result.error`.
+            The result, whatever became of the run: `result.status` says it. A run that failed has `result.error`. Where
+            an earlier run has published the same, it is that run's, and `result.repeats` is true.
 
         Raises:
             ConfigurationError: the pipeline, a parameter or a file it names is wrong; nothing was read.
@@ -200,7 +207,7 @@ class Pipeline:
             raise ConfigurationError(unknown_name("engine", engine, ["local"]))
         folder = Path(output) if output is not None else None
         budget = Budget.parse(self.max_rejects if max_rejects is None else max_rejects)
-        options = Options(folder, budget, dry_run, progress)
+        options = Options(folder, budget, dry_run, progress, force=force, wait=wait)
         return run(self, params=set or {}, source=input, limit=limit, settings=settings, options=options)
 
     def check(
@@ -253,7 +260,7 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """A hash of the definition: models, steps, outputs, the source of its functions."""
-        return hashlib.sha256(describe(self).encode()).hexdigest()
+        return fingerprint(replace(self, description="", max_rejects=None))
 
     def _repr_html_(self) -> str:
         import html  # noqa: PLC0415 - only notebooks ask
@@ -263,32 +270,3 @@ class Pipeline:
         rows += [("output", f"{name} → {output.to!r}") for name, output in self.outputs.items()]
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
         return f"<b>Pipeline {html.escape(self.name)}</b><table>{cells}</table>"
-
-
-def describe(value: Any) -> str:
-    """A text that is equal for equal definitions, in any process."""
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = (f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value) if f.name != "folder")
-        return f"{type(value).__name__}({', '.join(parts)})"
-    if isinstance(value, type) and issubclass(value, BaseModel):
-        return f"{value.__name__}{value.model_json_schema()}{_source_of(value)}"
-    if isinstance(value, pl.Expr):
-        return value.meta.serialize(format="json")
-    if isinstance(value, BaseModel):
-        return f"{type(value).__name__}{value.model_dump_json()}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{describe(k)}: {describe(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(describe, value)) + "]"
-    if callable(value):
-        return _source_of(value)
-    if value is None or isinstance(value, str | bytes | int | float | decimal.Decimal | dt.date | Path):
-        return repr(value)
-    return f"{type(value).__name__}:{value!r}"
-
-
-def _source_of(value: Any) -> str:
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import polars as pl
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
@@ -19,6 +19,7 @@ from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
 from assay.pipeline.findings import many_rejects, replays_replaced
+from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
@@ -28,8 +29,9 @@ from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
 from assay.records.budget import Budget
-from assay.runs import Ledger, Money, Run, RunStore, Status, environment, write_manifest
+from assay.runs import Lease, Ledger, Money, Run, RunStore, Status, environment, write_manifest
 from assay.settings import Settings
+from assay.sinks import is_published
 
 STAGING: Final = ".assay-staging"
 _INTERRUPTED: Final = {
@@ -48,6 +50,8 @@ class Options:
         dry_run: All but publish.
         progress: Who is told how far it is.
         replayed: The run whose dead letters are read again.
+        force: Publish also what an earlier run has published from the same input.
+        wait: Seconds to wait for another run of the pipeline to end.
     """
 
     output: Path | None = None
@@ -55,6 +59,8 @@ class Options:
     dry_run: bool = False
     progress: Progress | None = None
     replayed: Run | None = None
+    force: bool = False
+    wait: float = 0.0
 
 
 def run(
@@ -69,12 +75,12 @@ def run(
     """Run a pipeline; see `Pipeline.run`."""
     settings = settings or Settings.load()
     plan = make_plan(pipeline, params=params, settings=settings, source=source)
-    with open_store(settings) as store, _only_run(pipeline.name, settings):
+    with open_store(settings) as store, _only_run(store, pipeline.name, settings, options.wait) as lease:
         recover(store, pipeline.name)
         files = plan.files()
         with closing(plan):
             plan.open()
-            execution = Execution(plan, store, options)
+            execution = Execution(plan, store, lease, options)
             return execution.run(lambda staging: FileFeed(plan.reader, files, staging, limit))
 
 
@@ -95,7 +101,7 @@ def replay(
         ConfigurationError: the run published nothing, or a later run has replaced what it published.
     """
     settings = settings or Settings.load()
-    with open_store(settings) as store, _only_run(pipeline.name, settings):
+    with open_store(settings) as store, _only_run(store, pipeline.name, settings) as lease:
         recover(store, pipeline.name)
         original = store.get(run_name, pipeline.name)
         _see_replayable(store, original, pipeline)
@@ -105,7 +111,7 @@ def replay(
         options = Options(output=Path(output) if output else None, progress=progress, replayed=original)
         with closing(plan):
             plan.open_steps()
-            execution = Execution(plan, store, options)
+            execution = Execution(plan, store, lease, options)
             return execution.run(lambda _staging: ReplayFeed(plan.reader, lambda: replayable(store, original.id)))
 
 
@@ -115,7 +121,7 @@ def resume(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
     Raises:
         NotFoundError: no such run of this pipeline.
     """
-    with open_store(settings) as store, _only_run(pipeline.name, settings):
+    with open_store(settings) as store, _only_run(store, pipeline.name, settings):
         found = store.get(run_name, pipeline.name)
         recover(store, pipeline.name)
         return result_of(store.get(found.id), settings.run_store_url)
@@ -128,7 +134,7 @@ def abandon(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
         NotFoundError: no such run of this pipeline.
         ConfigurationError: it has ended.
     """
-    with open_store(settings) as store, _only_run(pipeline.name, settings):
+    with open_store(settings) as store, _only_run(store, pipeline.name, settings):
         found = store.get(run_name, pipeline.name)
         if found.status != "running":
             raise ConfigurationError(f"run {found.id} has ended: it is {found.status}")
@@ -172,30 +178,19 @@ def open_store(settings: Settings) -> Iterator[RunStore]:
         store.close()
 
 
-@contextmanager
-def _only_run(pipeline: str, settings: Settings) -> Iterator[None]:
-    """Only one run of a pipeline at a time; the lock goes with the process, however it ends."""
-    folder = settings.work / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / f"{pipeline}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise ConfigurationError(
-            f"another run of {pipeline} is under way; wait for it to end (assay runs shows it)"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _only_run(store: RunStore, pipeline: str, settings: Settings, wait: float = 0.0) -> AbstractContextManager[Lease]:
+    """Only one run of a pipeline at a time."""
+    lock = settings.work / "locks" / f"{pipeline}.lock"
+    return store.lease(pipeline, lock, host=platform.node(), seconds=settings.lease_seconds, wait=wait)
 
 
 class Execution:
     """One run of a plan."""
 
-    def __init__(self, plan: Plan, store: RunStore, options: Options) -> None:
+    def __init__(self, plan: Plan, store: RunStore, lease: Lease, options: Options) -> None:
         self._plan = plan
         self._store = store
+        self._lease = lease
         self._options = options
         self._output = options.output or plan.settings.output
         self._root = (self._output or plan.settings.project).resolve()
@@ -233,6 +228,9 @@ class Execution:
             staging=staging,
             amends=self._options.replayed is not None,
         )
+        earlier = self._repeated(publication, feed, answers=[]) if not self._plan.asks else None
+        if earlier is not None:
+            return self._repeats(earlier)
         self._total = feed.size
         self._processing = Processing(self._plan, feed, self._ledger, self._rejects, staging, self._report)
         rows = self._processing.run()
@@ -253,10 +251,48 @@ class Execution:
         self._ledger.check({one["output"]: int(one["rows"]) for one in staged})
         if self._options.dry_run:
             return self._ended("interrupted", error={"type": "DryRun", "message": "dry run: nothing was published"})
-        self._store.decide(self._id, self._ledger_json(), staged)
+        earlier = self._repeated(publication, feed, answers=self._plan.answers)
+        if earlier is not None:
+            return self._repeats(earlier)
+        fingerprint = self._fingerprint(publication, feed, self._plan.answers)
+        self._store.decide(self._id, self._ledger_json(), staged, fingerprint=fingerprint, lease=self._lease)
         publish_all(self._id, staged)
         _close_replayed(self._store, self._store.get(self._id))
+        self._store.known_files.remember(feed.read_files(self._ledger.files))
         return self._ended("published", outputs=outputs_of(staged))
+
+    def _fingerprint(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> str | None:
+        read = {name: count.sha256 for name, count in self._ledger.files.items()}
+        inputs = feed.hashes(read, self._store.known_files)
+        definition = self._definition
+        return run_fingerprint(
+            definition["fingerprint"], definition["params"], publication.targets, inputs, feed.limit, answers
+        )
+
+    def _repeated(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> Run | None:
+        """The run that has published the same already, where its outputs still have it."""
+        if self._options.force or self._options.dry_run:
+            return None
+        fingerprint = self._fingerprint(publication, feed, answers)
+        if fingerprint is None:
+            return None
+        name = self._plan.pipeline.name
+        found = self._store.published_as(name, fingerprint)
+        if found is None or found.decision is None:
+            return None
+        counts = (found.ledger or {})["counts"]
+        if self._options.budget.exceeded(counts["rejected"], counts["read"]):
+            return None
+        last = _last_published(self._store, name)
+        if self._plan.pipeline.only_replaces and last is not None and last.id != found.id:
+            return None
+        return found if all(is_published(staged, found.id) for staged in found.decision) else None
+
+    def _repeats(self, earlier: Run) -> Result:
+        """End without a trace: what this run would publish is published."""
+        _clear(self._staging)
+        self._store.forget(self._id)
+        return replace(result_of(earlier, self._plan.settings.run_store_url), repeats=True)
 
     @property
     def _definition(self) -> dict[str, Any]:

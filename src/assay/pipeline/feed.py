@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from assay.reading import Problem, ProcessorFactory, RawRecord, SourceFile
 from assay.reading.raw import TOO_LONG
 from assay.records import Batch, FileCount, RecordReader
-from assay.runs import DeadLetter
+from assay.runs import DeadLetter, KnownFiles, stat_of
 
 OnBytes = Callable[[int], None]
 
@@ -39,6 +39,19 @@ class Feed(Protocol):
         """By source, the name of the processor that reads it."""
         ...
 
+    @property
+    def limit(self) -> int | None:
+        """How many records are read at most."""
+        ...
+
+    def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
+        """SHA-256 of each file, as it was read or as it is known; None where neither is."""
+        ...
+
+    def read_files(self, read: Mapping[str, FileCount]) -> dict[Path, tuple[str, str]]:
+        """What is to be remembered of the files that were read; see `KnownFiles.remember`."""
+        ...
+
 
 class FileFeed:
     """Reads files; a stream is first copied to `staging`, since some of its records may be wanted again."""
@@ -47,18 +60,19 @@ class FileFeed:
         self, reader: RecordReader[BaseModel], files: list[SourceFile], staging: Path, limit: int | None
     ) -> None:
         self._reader = reader
-        self._limit = limit
+        self.limit = limit
+        self._stats = {file.name: stat_of(file.path) for file in files if file.path is not None}
         self._files = {file.name: self._kept(file, staging / f"input-{i}") for i, file in enumerate(files)}
 
     @property
     def size(self) -> int | None:
         """Bytes of all files, unless it ends before."""
         sizes = [file.size for file in self._files.values()]
-        return sum(size for size in sizes if size is not None) if self._limit is None else None
+        return sum(size for size in sizes if size is not None) if self.limit is None else None
 
     def batches(self, progress: OnBytes) -> Iterator[Batch]:
         """Read the files in order."""
-        return self._reader.batches(self._files.values(), limit=self._limit, progress=progress)
+        return self._reader.batches(self._files.values(), limit=self.limit, progress=progress)
 
     def raw_records(self, source: str) -> Iterator[RawRecord]:
         """Cut the file again."""
@@ -67,6 +81,22 @@ class FileFeed:
     def formats(self) -> dict[str, str]:
         """As told, or by suffix."""
         return {name: self._reader.format.format or file.format or "" for name, file in self._files.items()}
+
+    def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
+        """As they were read, or as they are known from an earlier run."""
+        return [
+            read.get(name) or (known.sha256(file.path) if file.path is not None else None)
+            for name, file in self._files.items()
+        ]
+
+    def read_files(self, read: Mapping[str, FileCount]) -> dict[Path, tuple[str, str]]:
+        """Hashes of the files, and what was said of them before they were read."""
+        made = {}
+        for name, file in self._files.items():
+            stat, digest = self._stats.get(name), read[name].sha256 if name in read else None
+            if file.path is not None and stat is not None and digest is not None:
+                made[file.path] = (stat, digest)
+        return made
 
     def _kept(self, file: SourceFile, path: Path) -> SourceFile:
         if file.is_kept:
@@ -105,6 +135,19 @@ class ReplayFeed:
     def raw_records(self, source: str) -> Iterator[RawRecord]:
         """The letters of a source."""
         return (_raw(letter) for letter in self._letters() if letter.source == source)
+
+    @property
+    def limit(self) -> None:
+        """All are read."""
+        return
+
+    def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
+        """A replay is never the same as another run: what it publishes is marked as replayed."""
+        return [None]
+
+    def read_files(self, read: Mapping[str, FileCount]) -> dict[Path, tuple[str, str]]:
+        """No file was read."""
+        return {}
 
     def formats(self) -> dict[str, str]:
         """As they were read first."""

@@ -150,6 +150,8 @@ class GroupBy:
         rows = published(visible(schema))
         try:
             made = aggregation.check(rows)
+            if self.to.mode == "merge":
+                aggregation.mergeable()
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"output {name}") from None
         return OpenGroups(made, aggregation, rows)

@@ -85,6 +85,16 @@ class Plan:
         parts = [self.pipeline.fingerprint(), *(step.fingerprint for step in self.steps)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
+    @property
+    def asks(self) -> bool:
+        """Whether a lookup is asked whose contents are not known before."""
+        return any(isinstance(step, Asking) and step.asks for step in self.steps)
+
+    @property
+    def answers(self) -> list[str]:
+        """Hashes of what such lookups have answered so far."""
+        return [step.answers for step in self.steps if isinstance(step, Asking) and step.asks]
+
     def files(self) -> list[SourceFile]:
         """The files of the source, each with a known format."""
         return self.reader.check(self.source)

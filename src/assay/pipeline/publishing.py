@@ -53,6 +53,11 @@ class Publication:
                 target.check(plan.outputs[name].schema)
             self._targets[name] = target
 
+    @property
+    def targets(self) -> dict[str, str]:
+        """Where each output goes."""
+        return {name: target.location for name, target in self._targets.items()}
+
     def take(self, rows: pl.DataFrame) -> None:
         """Give some rows to every output.
 

@@ -28,6 +28,7 @@ class Result:
         ledger: All figures, as the run store keeps them.
         error: Of a run that failed: type and message; else None.
         dry_run: Whether all went well and publishing alone was left out, on request.
+        repeats: Whether this is the result of an earlier run, which has published the same already: nothing was done.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Result:
     ledger: dict[str, Any] = field(repr=False)
     error: dict[str, Any] | None = None
     dry_run: bool = False
+    repeats: bool = False
     store_url: str = field(default="", repr=False)
 
     @property
@@ -100,6 +102,8 @@ class Result:
         }
         if self.warnings:
             made["warnings"] = self.warnings
+        if self.repeats:
+            made["repeats"] = True
         if self.dry_run:
             made["dry_run"] = True
         elif self.error is not None:

@@ -1,7 +1,21 @@
 """Runs: their history, ledger and manifest, and the records they rejected."""
 
+from assay.runs.known_files import KnownFiles, stat_of
+from assay.runs.lease import Lease
 from assay.runs.ledger import Ledger, Money
 from assay.runs.manifest import environment, write_manifest
 from assay.runs.store import DeadLetter, Run, RunStore, Status
 
-__all__ = ["DeadLetter", "Ledger", "Money", "Run", "RunStore", "Status", "environment", "write_manifest"]
+__all__ = [
+    "DeadLetter",
+    "KnownFiles",
+    "Lease",
+    "Ledger",
+    "Money",
+    "Run",
+    "RunStore",
+    "Status",
+    "environment",
+    "stat_of",
+    "write_manifest",
+]

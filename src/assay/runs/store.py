@@ -8,6 +8,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +18,8 @@ import sqlalchemy as sa
 
 from assay.errors import ConfigurationError, NotFoundError
 from assay.records import REJECTS as FRAME
+from assay.runs.known_files import KnownFiles
+from assay.runs.lease import Lease, leased
 from assay.runs.tables import REJECTS, RUNS, create_tables
 
 if sys.version_info >= (3, 14):
@@ -124,9 +127,54 @@ class RunStore:
             )
         return run
 
-    def decide(self, run: str, ledger: Mapping[str, Any], decision: Sequence[Mapping[str, Any]]) -> None:
-        """Note durably what is to be published: from here on a run goes forward."""
-        self._update(run, ledger=_dump(ledger), decision=_dump(decision))
+    def lease(
+        self, pipeline: str, lock: Path, *, host: str, seconds: float, wait: float = 0.0
+    ) -> AbstractContextManager[Lease]:
+        """Hold the lease on a pipeline; see `leased`."""
+        return leased(self._engine, pipeline, lock, host=host, seconds=seconds, wait=wait)
+
+    @property
+    def known_files(self) -> KnownFiles:
+        """Hashes of the files that were read before."""
+        return KnownFiles(self._engine)
+
+    def decide(
+        self,
+        run: str,
+        ledger: Mapping[str, Any],
+        decision: Sequence[Mapping[str, Any]],
+        *,
+        fingerprint: str | None,
+        lease: Lease,
+    ) -> None:
+        """Note durably what is to be published: from here on a run goes forward.
+
+        Raises:
+            LedgerError: the lease is lost.
+        """
+        with self._engine.begin() as connection:
+            values = {"ledger": _dump(ledger), "decision": _dump(decision), "fingerprint": fingerprint}
+            # A write first: SQLite then lets nobody else write before this is committed.
+            connection.execute(RUNS.update().where(RUNS.c.id == run).values(values))
+            lease.check(connection)
+
+    def published_as(self, pipeline: str, fingerprint: str) -> Run | None:
+        """The last run of a pipeline that published with this fingerprint."""
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.pipeline == pipeline, RUNS.c.fingerprint == fingerprint, RUNS.c.status == "published")
+            .order_by(RUNS.c.sequence.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _run(row)
+
+    def forget(self, run: str) -> None:
+        """Remove a run that had nothing to do, and what it rejected."""
+        with self._engine.begin() as connection:
+            connection.execute(REJECTS.delete().where(REJECTS.c.run == run))
+            connection.execute(RUNS.delete().where(RUNS.c.id == run))
 
     def finish(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
-from assay.sinks.registry import SinkFactory, discard, publish
+from assay.sinks.registry import SinkFactory, discard, is_published, publish
 from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
 from assay.sinks.sql_values import SqlDecimal
@@ -27,5 +27,6 @@ __all__ = [
     "UnitOfWork",
     "UnitOfWorkError",
     "discard",
+    "is_published",
     "publish",
 ]

@@ -108,6 +108,12 @@ class Parquet:
             versions.publish(_plan(staged, files, current), run_id)
             return True
 
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the published version, or one before it, is this run's."""
+        current = Versions(Path(staged["target"]), staged["output"]).current()
+        return current is not None and [run_id, staged["output"]] in current.published
+
 
 class OpenParquet:
     """A Parquet folder in a run."""

@@ -150,6 +150,15 @@ class Sink(Protocol):
         """
         ...
 
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the target is there and knows that this run has published to it.
+
+        Raises:
+            SinkError: the target cannot be read.
+        """
+        ...
+
 
 def declared(
     kind: str, mode: str, key: tuple[str, ...] | str | None, on_schema_change: str = "error"

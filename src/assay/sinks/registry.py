@@ -76,6 +76,11 @@ def publish(staged: Mapping[str, Any], run_id: str) -> bool:
     return SinkFactory.get(staged["sink"]).publish(staged, run_id)
 
 
+def is_published(staged: Mapping[str, Any], run_id: str) -> bool:
+    """Whether what a run has published to a sink is still known there; see `Sink.has_published`."""
+    return SinkFactory.get(staged["sink"]).has_published(staged, run_id)
+
+
 def discard(staged: Mapping[str, Any] | Path) -> None:
     """Remove what was staged; what is published stays.
 

@@ -125,6 +125,19 @@ class Sql:
         database.sync()
         return published
 
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the table is there, and the run's token."""
+        database = Database(staged["url"], staged["table"], staged["output"])
+        if not database.exists():
+            return False
+        with database.reading() as connection:
+            inspector = sa.inspect(connection)
+            if not (inspector.has_table(PUBLICATIONS.name) and inspector.has_table(staged["table"])):
+                return False
+            token = sa.select(PUBLICATIONS.c.id).filter_by(run=run_id, output=staged["output"])
+            return connection.execute(token).first() is not None
+
     @staticmethod
     def _publish(database: Database, staged: Mapping[str, Any], run_id: str) -> bool:
         output = staged["output"]

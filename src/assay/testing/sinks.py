@@ -292,6 +292,18 @@ class SinkConformance:
         bench.publish(frames)
         _assert_same(bench.published(), pl.concat(frames))
 
+    def test_it_is_known_which_runs_have_published(self, bench: Bench) -> None:
+        staged = bench.prepare(_rows((1, "a", "1")), run="x")
+        sink = SinkFactory.get(staged["sink"])
+        assert sink.has_published(staged, "x") is False
+        publish(staged, "x")
+        assert sink.has_published(staged, "x") is True
+        assert sink.has_published(staged, "y") is False
+        discard(staged)
+        for mode in ("append", "replace"):
+            bench.publish(_rows((2, "a", "1")), mode)
+            assert sink.has_published(staged, "x") is True
+
     @pytest.mark.parametrize("mode", _MODES)
     def test_publishing_a_run_again_changes_nothing(self, bench: Bench, mode: Mode) -> None:
         bench.publish(_rows((1, "a", "1")), mode, ("id",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +13,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups import LookupContext, LookupSource, LookupStats, OpenLookup
-from assay.lookups.dated import see_moment
+from assay.lookups.dated import OpenDated, see_moment
 from assay.lookups.table import OpenTable
 from assay.pipeline.context import Context
 from assay.pipeline.steps.protocol import Outcome, need_columns, reject_rows
@@ -130,6 +132,7 @@ class BoundLookup:
     fans_out: bool = False
     fingerprint: str = ""
     _open: OpenLookup | None = field(default=None, repr=False)
+    _answers: Any = field(default_factory=hashlib.sha256, repr=False)
 
     @property
     def on(self) -> list[str]:
@@ -141,6 +144,16 @@ class BoundLookup:
     def stats(self) -> LookupStats:
         """What the lookup did so far."""
         return self._open.stats if self._open is not None else LookupStats()
+
+    @property
+    def asks(self) -> bool:
+        """Whether answers come from outside, key by key."""
+        return not isinstance(self._open, OpenTable | OpenDated)
+
+    @property
+    def answers(self) -> str:
+        """A hash of all keys and what was answered."""
+        return str(self._answers.hexdigest())
 
     def open(self) -> None:
         """Read the table, or connect."""
@@ -206,6 +219,7 @@ class BoundLookup:
         self._count(lookup.stats, rows.height, keys.height, absent, failed.height)
         if failed.height and self.definition.on_error == "fail":
             raise self._unanswered(failed, keys.height)
+        self._note(keys, answer.rows)
         found = answer.rows.rename(self.added).with_columns(_found=True)
         joined = rows.join(found, on=self.on, how="left", maintain_order="left", validate="m:1")
         if not failed.height:
@@ -215,6 +229,12 @@ class BoundLookup:
         wrong = joined.filter(pl.col("_error").is_not_null())
         rejected = self._rejected(wrong, "lookup_failed", pl.format("No answer: {}", "_error"))
         return joined.filter(pl.col("_error").is_null()), [rejected]
+
+    def _note(self, *frames: pl.DataFrame) -> None:
+        for frame in frames:
+            stream = io.BytesIO()
+            frame.write_ipc(stream)
+            self._answers.update(stream.getbuffer())
 
     @staticmethod
     def _count(stats: LookupStats, rows: int, distinct: int, missing: int, errors: int) -> None:

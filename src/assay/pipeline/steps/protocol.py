@@ -88,6 +88,16 @@ class Asking(Protocol):
         """What the lookup did so far."""
         ...
 
+    @property
+    def asks(self) -> bool:
+        """Whether its contents are known only by asking, so that its fingerprint does not tell them."""
+        ...
+
+    @property
+    def answers(self) -> str:
+        """A hash of what was answered so far."""
+        ...
+
 
 @runtime_checkable
 class Step(Protocol):
