@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--max-rejects", metavar="N|P%", help="More rejects than this, and nothing is published (status 3).")
 @click.option("--dry-run", is_flag=True, help="Do everything but publish.")
 @click.option("--force", is_flag=True, help="Publish again what an earlier run has published from the same input.")
+@click.option("--full", is_flag=True, help="Of an incremental pipeline: read all files, publish everything anew.")
 @click.option(
     "--wait",
     metavar="SECONDS",
@@ -73,6 +74,7 @@ def run_command(
     max_rejects: str | None,
     dry_run: bool,
     force: bool,
+    full: bool,
     wait: float,
     resumed: str | None,
     abandoned: str | None,
@@ -97,7 +99,7 @@ def run_command(
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
     ended = resumed or abandoned
     if ended and (
-        params or source or fmt or folder or limit or max_rejects or dry_run or force or (resumed and abandoned)
+        params or source or fmt or folder or limit or max_rejects or dry_run or force or full or (resumed and abandoned)
     ):
         raise ConfigurationError("--resume and --abandon end a run as it was begun: give one, without other options")
     if ended:
@@ -114,6 +116,7 @@ def run_command(
                 max_rejects=max_rejects,
                 dry_run=dry_run,
                 force=force,
+                full=full,
                 wait=wait,
                 engine=engine,  # type: ignore[arg-type]
                 settings=settings,
@@ -183,7 +186,10 @@ def _print_repeats(result: Result) -> None:
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
 
     output().print(Text.assemble(f"{result.pipeline}  ", ("NOTHING TO DO", "bold green")))
-    print_labelled("", f"run {result.id} has published the same input in the same way; --force publishes it again")
+    if "incremental" in result.ledger:
+        print_labelled("", f"no file is new; run {result.id} was the last to publish (--full publishes all anew)")
+    else:
+        print_labelled("", f"run {result.id} has published the same input in the same way; --force publishes it again")
 
 
 def _print_lookups(result: Result) -> None:
@@ -209,6 +215,9 @@ def _print_records(result: Result) -> None:
         f"read {counts['read']:,} {equals} written {counts['written']:,} + filtered {counts['filtered']:,}"
         f" + rejected {counts['rejected']:,}{share}",
     )
+    files = result.ledger.get("incremental")
+    if files:
+        print_labelled("files", ", ".join(f"{count:,} {word}" for word, count in files.items()))
     filtered = {k: v for k, v in result.ledger.get("filtered", {}).items() if v}
     if filtered:
         print_labelled("", "filtered: " + ", ".join(f"{safe(k)} {v:,}" for k, v in filtered.items()))

@@ -45,6 +45,7 @@ class Source:
         delimiter: The character between cells (CSV).
         quote: The character around cells (CSV); "" for none.
         columns: Names of the columns of a file that has no row of them (CSV).
+        incremental: A run reads only files whose bytes no earlier run has published, and adds to the outputs.
     """
 
     path: str | Sequence[str]
@@ -60,6 +61,7 @@ class Source:
     delimiter: str | None = None
     quote: str | None = None
     columns: Sequence[str] | None = None
+    incremental: bool = False
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model, type) and issubclass(self.model, BaseModel)):
@@ -173,6 +175,7 @@ class Pipeline:
         max_rejects: int | str | None = None,
         dry_run: bool = False,
         force: bool = False,
+        full: bool = False,
         wait: float = 0.0,
         engine: Literal["local"] = "local",
         settings: Settings | None = None,
@@ -189,6 +192,7 @@ class Pipeline:
                 the pipeline says, "100%" allows all.
             dry_run: All but publish.
             force: Publish again what an earlier run has published from the same input in the same way.
+            full: Of an incremental pipeline, read all files and publish everything anew.
             wait: Seconds to wait for another run of this pipeline to end.
             engine: Where it runs; "local" is this process.
             settings: Settings; by default those of the project at the current folder.
@@ -207,7 +211,7 @@ class Pipeline:
             raise ConfigurationError(unknown_name("engine", engine, ["local"]))
         folder = Path(output) if output is not None else None
         budget = Budget.parse(self.max_rejects if max_rejects is None else max_rejects)
-        options = Options(folder, budget, dry_run, progress, force=force, wait=wait)
+        options = Options(folder, budget, dry_run, progress, force=force, full=full, wait=wait)
         return run(self, params=set or {}, source=input, limit=limit, settings=settings, options=options)
 
     def check(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import sqlalchemy as sa
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
 from assay.money import EXACT
@@ -20,6 +21,7 @@ from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
 from assay.pipeline.findings import many_rejects, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
+from assay.pipeline.incremental import Selection, select
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
@@ -29,7 +31,7 @@ from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
 from assay.records.budget import Budget
-from assay.runs import Lease, Ledger, Money, Run, RunStore, Status, environment, write_manifest
+from assay.runs import Lease, Ledger, Money, Run, RunStore, Status, environment, note_published, write_manifest
 from assay.settings import Settings
 from assay.sinks import is_published
 
@@ -51,6 +53,7 @@ class Options:
         progress: Who is told how far it is.
         replayed: The run whose dead letters are read again.
         force: Publish also what an earlier run has published from the same input.
+        full: Of an incremental pipeline, read all files and publish everything anew.
         wait: Seconds to wait for another run of the pipeline to end.
     """
 
@@ -60,6 +63,7 @@ class Options:
     progress: Progress | None = None
     replayed: Run | None = None
     force: bool = False
+    full: bool = False
     wait: float = 0.0
 
 
@@ -75,13 +79,25 @@ def run(
     """Run a pipeline; see `Pipeline.run`."""
     settings = settings or Settings.load()
     plan = make_plan(pipeline, params=params, settings=settings, source=source)
+    incremental = pipeline.source.incremental
+    if options.full and not incremental:
+        raise ConfigurationError(f"pipeline {pipeline.name} always reads all files: full is for incremental ones")
+    if incremental and limit is not None and not options.dry_run:
+        raise ConfigurationError("an incremental run takes files as a whole: a limit goes with a dry run only")
     with open_store(settings) as store, _only_run(store, pipeline.name, settings, options.wait) as lease:
         recover(store, pipeline.name)
         files = plan.files()
         with closing(plan):
             plan.open()
             execution = Execution(plan, store, lease, options)
-            return execution.run(lambda staging: FileFeed(plan.reader, files, staging, limit))
+
+            def feed(staging: Path, targets: Mapping[str, str]) -> Feed:
+                if not incremental:
+                    return FileFeed(plan.reader, files, staging, limit)
+                selection = select(pipeline, files, targets, store, full=options.full)
+                return FileFeed(plan.reader, selection.files, staging, limit, selection)
+
+            return execution.run(feed)
 
 
 def replay(
@@ -112,7 +128,9 @@ def replay(
         with closing(plan):
             plan.open_steps()
             execution = Execution(plan, store, lease, options)
-            return execution.run(lambda _staging: ReplayFeed(plan.reader, lambda: replayable(store, original.id)))
+            return execution.run(
+                lambda _staging, _targets: ReplayFeed(plan.reader, lambda: replayable(store, original.id))
+            )
 
 
 def resume(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
@@ -138,6 +156,7 @@ def abandon(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
         found = store.get(run_name, pipeline.name)
         if found.status != "running":
             raise ConfigurationError(f"run {found.id} has ended: it is {found.status}")
+        store.give_up(found.id)
         _clear(Path(found.definition["staging"]))
         message = "given up before all it had decided to publish was published; some outputs may have its rows"
         store.finish(found.id, "failed", error={"type": "Abandoned", "message": message})
@@ -198,9 +217,10 @@ class Execution:
         self._seconds: dict[str, float] = {}
         self._total: int | None = None
         self._warnings: list[str] = []
+        self._selection: Selection | None = None
         self._started = time.monotonic()
 
-    def run(self, feed_for: Callable[[Path], Feed]) -> Result:
+    def run(self, feed_for: Callable[[Path, Mapping[str, str]], Feed]) -> Result:
         """Run to the end, whatever it is."""
         replayed = self._options.replayed
         parent = replayed.id if replayed else None
@@ -209,7 +229,7 @@ class Execution:
         self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, replayed)
         try:
             staging.mkdir(parents=True)
-            return self._run(feed_for(staging), staging)
+            return self._run(feed_for, staging)
         except (AssayError, OSError) as error:
             return self._failed("failed", _told(error))
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -220,14 +240,20 @@ class Execution:
             self._failed("failed", _told(error))
             raise
 
-    def _run(self, feed: Feed, staging: Path) -> Result:
+    def _run(self, feed_for: Callable[[Path, Mapping[str, str]], Feed], staging: Path) -> Result:
         publication = Publication(
             self._plan,
             output=self._output,
             root=self._root,
             staging=staging,
             amends=self._options.replayed is not None,
+            anew=self._options.full,
         )
+        feed = feed_for(staging, publication.targets)
+        self._selection = feed.selection
+        last = self._store.last_published(self._plan.pipeline.name)
+        if self._selection is not None and not self._selection.files and last is not None:
+            return self._repeats(last)
         earlier = self._repeated(publication, feed, answers=[]) if not self._plan.asks else None
         if earlier is not None:
             return self._repeats(earlier)
@@ -255,11 +281,18 @@ class Execution:
         if earlier is not None:
             return self._repeats(earlier)
         fingerprint = self._fingerprint(publication, feed, self._plan.answers)
-        self._store.decide(self._id, self._ledger_json(), staged, fingerprint=fingerprint, lease=self._lease)
+        self._store.decide(
+            self._id, self._ledger_json(), staged, fingerprint=fingerprint, lease=self._lease, files=self._note_files
+        )
         publish_all(self._id, staged)
         _close_replayed(self._store, self._store.get(self._id))
         self._store.known_files.remember(feed.read_files(self._ledger.files))
         return self._ended("published", outputs=outputs_of(staged))
+
+    def _note_files(self, connection: sa.Connection) -> None:
+        if self._selection is not None:
+            chosen, name = self._selection, self._plan.pipeline.name
+            note_published(connection, self._id, name, chosen.target, chosen.read, anew=chosen.anew)
 
     def _fingerprint(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> str | None:
         read = {name: count.sha256 for name, count in self._ledger.files.items()}
@@ -271,7 +304,7 @@ class Execution:
 
     def _repeated(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> Run | None:
         """The run that has published the same already, where its outputs still have it."""
-        if self._options.force or self._options.dry_run:
+        if self._options.force or self._options.full or self._options.dry_run:
             return None
         fingerprint = self._fingerprint(publication, feed, answers)
         if fingerprint is None:
@@ -283,7 +316,7 @@ class Execution:
         counts = (found.ledger or {})["counts"]
         if self._options.budget.exceeded(counts["rejected"], counts["read"]):
             return None
-        last = _last_published(self._store, name)
+        last = self._store.last_published(name)
         if self._plan.pipeline.only_replaces and last is not None and last.id != found.id:
             return None
         return found if all(is_published(staged, found.id) for staged in found.decision) else None
@@ -341,6 +374,8 @@ class Execution:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
         made = self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
         made["lookups"] = {name: stats.as_json() for name, stats in self._plan.lookups.items()}
+        if self._selection is not None:
+            made["incremental"] = self._selection.as_json()
         return made | ({"warnings": self._warnings} if self._warnings else {})
 
     def _find(self, counts: Mapping[str, int]) -> Iterator[str]:
@@ -348,9 +383,11 @@ class Execution:
             return
         if self._options.budget.limit is None:
             yield from many_rejects(counts["rejected"], counts["read"], self._rejects.reasons)
+        if self._selection is not None:
+            yield from self._selection.warnings()
         pipeline = self._plan.pipeline
         if pipeline.replaces:
-            yield from replays_replaced(self._store, self._id, _last_published(self._store, pipeline.name))
+            yield from replays_replaced(self._store, self._id, self._store.last_published(pipeline.name))
 
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
         if self._store.get(self._id).decision is None:
@@ -434,17 +471,11 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         )
     if not store.count_rejects(run.id).get("open"):
         raise NotFoundError("open reject in run", run.id)
-    last = _last_published(store, pipeline.name)
+    last = store.last_published(pipeline.name)
     if pipeline.replaces and last and last.id != run.id:
         raise ConfigurationError(
             f"run {last.id} has replaced what run {run.id} published; replay the rejects of {last.id}"
         )
-
-
-def _last_published(store: RunStore, pipeline: str) -> Run | None:
-    """The last run that published, replays aside."""
-    found = store.runs(limit=1000, pipeline=pipeline, status="published")
-    return next((run for run in found if run.parent is None), None)
 
 
 def _clear(folder: Path) -> None:

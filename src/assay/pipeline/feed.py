@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from assay.pipeline.incremental import Selection
 from assay.reading import Problem, ProcessorFactory, RawRecord, SourceFile
 from assay.reading.raw import TOO_LONG
 from assay.records import Batch, FileCount, RecordReader
@@ -44,6 +45,11 @@ class Feed(Protocol):
         """How many records are read at most."""
         ...
 
+    @property
+    def selection(self) -> Selection | None:
+        """Of an incremental run, the files that are new."""
+        ...
+
     def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
         """SHA-256 of each file, as it was read or as it is known; None where neither is."""
         ...
@@ -57,9 +63,15 @@ class FileFeed:
     """Reads files; a stream is first copied to `staging`, since some of its records may be wanted again."""
 
     def __init__(
-        self, reader: RecordReader[BaseModel], files: list[SourceFile], staging: Path, limit: int | None
+        self,
+        reader: RecordReader[BaseModel],
+        files: list[SourceFile],
+        staging: Path,
+        limit: int | None,
+        selection: Selection | None = None,
     ) -> None:
         self._reader = reader
+        self.selection = selection
         self.limit = limit
         self._stats = {file.name: stat_of(file.path) for file in files if file.path is not None}
         self._files = {file.name: self._kept(file, staging / f"input-{i}") for i, file in enumerate(files)}
@@ -139,6 +151,11 @@ class ReplayFeed:
     @property
     def limit(self) -> None:
         """All are read."""
+        return
+
+    @property
+    def selection(self) -> None:
+        """No file is read."""
         return
 
     def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:

@@ -17,6 +17,7 @@ from assay.errors import AssayError, ConfigurationError
 from assay.lookups import LookupStats
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
+from assay.pipeline.incremental import check_incremental
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.steps import BoundStep, Deduplicate, Price, Reconcile
 from assay.pipeline.steps.protocol import Asking, Holding, need_columns
@@ -136,6 +137,8 @@ def make_plan(
         names.add(bound.name)
         steps.append(bound)
         schema = bound.schema
+    if pipeline.source.incremental:
+        check_incremental(pipeline)
     outputs = {}
     for name, output in pipeline.outputs.items():
         with worded_mistakes(f"output {name}"):

@@ -24,14 +24,18 @@ class Publication:
         output: A folder that takes every file output, or None.
         staging: The run's staging folder.
         amends: Whether the run adds to what another has published (a replay).
+        anew: Whether all outputs are made from nothing, whatever their mode.
 
     Raises:
         SinkError: an output cannot take these columns.
     """
 
-    def __init__(self, plan: Plan, *, output: Path | None, root: Path, staging: Path, amends: bool) -> None:
+    def __init__(
+        self, plan: Plan, *, output: Path | None, root: Path, staging: Path, amends: bool, anew: bool = False
+    ) -> None:
         self.rows: Counter[str] = Counter()
         self._amends = amends
+        self._anew = anew
         unique = any(isinstance(step, Deduplicate) for step in plan.pipeline.steps)
         self._key = list(plan.pipeline.source.key) if unique else []
         self._outputs = plan.outputs
@@ -104,8 +108,10 @@ class Publication:
         if frame is None:
             return
         target = self._targets[name]
-        if output.grouped and (
-            target.mode == "merge" or (self._amends and target.mode in ("replace", "delete_missing", "upsert"))
+        if (
+            output.grouped
+            and not self._anew
+            and (target.mode == "merge" or (self._amends and target.mode in ("replace", "delete_missing", "upsert")))
         ):
             stored = target.read()
             if stored is not None:
@@ -116,7 +122,7 @@ class Publication:
     def _mode(self, name: str, output: OpenOutput) -> Mode:
         """How an output is published: merged groups replace, and a replay adds rows to what its run has replaced."""
         mode = self._targets[name].mode
-        if mode == "merge":
+        if mode == "merge" or self._anew:
             return "replace"
         if self._amends and mode == "delete_missing" and not output.grouped:
             return "upsert"

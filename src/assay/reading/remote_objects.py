@@ -64,6 +64,17 @@ class RemoteObject:
         """Its URL without what may be secret: user, password, query."""
         return without_secrets(self.url)
 
+    @property
+    def version(self) -> str:
+        """Another text for every change of it, as far as its store tells.
+
+        Raises:
+            SourceError: the store tells nothing.
+        """
+        if self._version is None or self._version[:2] == (None, None):
+            raise SourceError("its server does not say whether it has changed", file=self.name)
+        return f"{self.name} {self._version}"
+
     def open(self) -> ReadAhead:
         """Its bytes, fetched some requests ahead; an object that is not the one it was before is an error."""
         fetch = _Fetch(self)

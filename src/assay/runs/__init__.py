@@ -4,6 +4,7 @@ from assay.runs.known_files import KnownFiles, stat_of
 from assay.runs.lease import Lease
 from assay.runs.ledger import Ledger, Money
 from assay.runs.manifest import environment, write_manifest
+from assay.runs.published_files import PublishedFiles, note_published
 from assay.runs.store import DeadLetter, Run, RunStore, Status
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "Lease",
     "Ledger",
     "Money",
+    "PublishedFiles",
     "Run",
     "RunStore",
     "Status",
     "environment",
+    "note_published",
     "stat_of",
     "write_manifest",
 ]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from assay.errors import ConfigurationError, NotFoundError
 from assay.records import REJECTS as FRAME
 from assay.runs.known_files import KnownFiles
 from assay.runs.lease import Lease, leased
+from assay.runs.published_files import PublishedFiles, forget_published
 from assay.runs.tables import REJECTS, RUNS, create_tables
 
 if sys.version_info >= (3, 14):
@@ -138,6 +139,11 @@ class RunStore:
         """Hashes of the files that were read before."""
         return KnownFiles(self._engine)
 
+    @property
+    def published_files(self) -> PublishedFiles:
+        """Which files' records were published."""
+        return PublishedFiles(self._engine)
+
     def decide(
         self,
         run: str,
@@ -146,8 +152,17 @@ class RunStore:
         *,
         fingerprint: str | None,
         lease: Lease,
+        files: Callable[[sa.Connection], None] | None = None,
     ) -> None:
         """Note durably what is to be published: from here on a run goes forward.
+
+        Args:
+            run: The run.
+            ledger: Its ledger.
+            decision: What the outputs have prepared.
+            fingerprint: What the run is known by when it comes again.
+            lease: The lease it runs under.
+            files: Notes in the same transaction whose records these are.
 
         Raises:
             LedgerError: the lease is lost.
@@ -157,18 +172,21 @@ class RunStore:
             # A write first: SQLite then lets nobody else write before this is committed.
             connection.execute(RUNS.update().where(RUNS.c.id == run).values(values))
             lease.check(connection)
+            if files is not None:
+                files(connection)
+
+    def last_published(self, pipeline: str) -> Run | None:
+        """The last run of a pipeline that published, replays aside."""
+        return self._first(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
 
     def published_as(self, pipeline: str, fingerprint: str) -> Run | None:
         """The last run of a pipeline that published with this fingerprint."""
-        query = (
-            sa.select(RUNS)
-            .where(RUNS.c.pipeline == pipeline, RUNS.c.fingerprint == fingerprint, RUNS.c.status == "published")
-            .order_by(RUNS.c.sequence.desc())
-            .limit(1)
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else _run(row)
+        return self._first(RUNS.c.pipeline == pipeline, RUNS.c.fingerprint == fingerprint, RUNS.c.status == "published")
+
+    def give_up(self, run: str) -> None:
+        """Take back that the records of a run's files are published."""
+        with self._engine.begin() as connection:
+            forget_published(connection, run)
 
     def forget(self, run: str) -> None:
         """Remove a run that had nothing to do, and what it rejected."""
@@ -320,6 +338,13 @@ class RunStore:
             for d in self.dead_letters(run, state=state)
         ]
         return pl.DataFrame(rows, schema=FRAME, orient="row")
+
+    def _first(self, *where: sa.ColumnElement[bool]) -> Run | None:
+        """The last begun of some runs."""
+        query = sa.select(RUNS).where(*where).order_by(RUNS.c.sequence.desc()).limit(1)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _run(row)
 
     def _update(self, run: str, **values: Any) -> None:
         with self._engine.begin() as connection:

@@ -1,0 +1,143 @@
+"""Incremental runs: only files whose records are not published yet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.errors import ConfigurationError, SourceError
+from assay.pipeline.definition import Pipeline
+from assay.pipeline.outputs import GroupBy
+from assay.reading import SourceFile
+from assay.runs import RunStore
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The files of an incremental run.
+
+    Attributes:
+        files: Those to read.
+        read: Their paths as they are remembered, and their hashes.
+        target: What the outputs are remembered by.
+        known: How many are published already.
+        changed: By path, the run that has published an earlier state of it.
+        anew: Whether the outputs are made from nothing, from all files.
+    """
+
+    files: list[SourceFile]
+    read: dict[str, str]
+    target: str
+    known: int = 0
+    changed: dict[str, str] = field(default_factory=dict)
+    anew: bool = False
+
+    def warnings(self) -> Iterator[str]:
+        """What is to be told of files that were published before."""
+        for path, run in self.changed.items():
+            yield (
+                f"{path} has changed since run {run} published its records: they were published again by their key; "
+                "records that are no longer in it are still published (--full publishes everything anew)"
+            )
+
+    def as_json(self) -> dict[str, object]:
+        """For the ledger."""
+        return {"new": len(self.files) - len(self.changed), "changed": len(self.changed), "known": self.known}
+
+
+def check_incremental(pipeline: Pipeline) -> None:
+    """See that what is published can grow run by run.
+
+    Raises:
+        ConfigurationError: an output cannot.
+    """
+    for name, output in pipeline.outputs.items():
+        where = f"pipeline {pipeline.name}, output {name}"
+        mode = output.to.mode
+        if isinstance(output, GroupBy) and mode != "merge":
+            raise ConfigurationError(
+                f'the groups of an incremental run are those of its new files alone: mode="merge" adds them to what is '
+                f"published, {mode} does not",
+                where=where,
+            )
+        if mode in ("replace", "delete_missing"):
+            raise ConfigurationError(
+                f'an incremental run reads only what is new: mode="{mode}" would drop what earlier runs have '
+                "published; append, or upsert by a key",
+                where=where,
+            )
+
+
+def select(
+    pipeline: Pipeline, files: Sequence[SourceFile], targets: Mapping[str, str], store: RunStore, *, full: bool
+) -> Selection:
+    """Choose the files whose bytes are not published yet.
+
+    Args:
+        pipeline: The pipeline.
+        files: All files of the source.
+        targets: Where each output goes.
+        store: The run store.
+        full: All files, for outputs made from nothing.
+
+    Raises:
+        SourceError: a file cannot be read, or has changed and an output would have its records twice.
+        ConfigurationError: the source is a stream.
+    """
+    target = hashlib.sha256(
+        "\0".join(f"{name} {where}" for name, where in sorted(targets.items())).encode()
+    ).hexdigest()
+    published = store.published_files
+    hashes = {_key(file): _hash(file, store) for file in files}
+    if full:
+        return Selection(list(files), hashes, target, anew=True)
+    chosen: list[SourceFile] = []
+    read: dict[str, str] = {}
+    changed: dict[str, str] = {}
+    known = published.of(pipeline.name, target)
+    runs = {digest for digest, _ in known.values()}
+    for file in files:
+        key = _key(file)
+        if hashes[key] in runs:
+            continue
+        runs.add(hashes[key])
+        chosen.append(file)
+        read[key] = hashes[key]
+        if key in known:
+            changed[file.name] = known[key][1]
+    if changed:
+        _see_keyed(pipeline, changed)
+    return Selection(chosen, read, target, len(files) - len(chosen), changed)
+
+
+def _see_keyed(pipeline: Pipeline, changed: Mapping[str, str]) -> None:
+    path, run = next(iter(changed.items()))
+    for name, output in pipeline.outputs.items():
+        if output.to.mode != "upsert":
+            more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+            raise SourceError(
+                f"has changed since run {run} published its records{more}; output {name} ({output.to.mode}) would "
+                'have them twice. Publish everything anew by --full, or give the outputs mode="upsert" and a key',
+                file=path,
+            )
+
+
+def _key(file: SourceFile) -> str:
+    if file.remote is not None:
+        return file.name
+    if file.path is None:
+        raise ConfigurationError("an incremental pipeline reads files, whose records it remembers; this is a stream")
+    return os.path.abspath(file.path)  # noqa: PTH100 - a link is a path of its own
+
+
+def _hash(file: SourceFile, store: RunStore) -> str:
+    if file.remote is not None:
+        # Bytes of afar are not fetched to be compared: their store says when they have changed.
+        return hashlib.sha256(file.remote.version.encode()).hexdigest()
+    try:
+        return store.known_files.read(Path(file.path or ""))
+    except OSError as error:
+        raise SourceError((error.strerror or str(error)).lower(), file=file.name) from None

@@ -1,0 +1,194 @@
+"""Incremental runs publish each file once, and are together what one run over all files is."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+import assay
+from assay import ConfigurationError, Count, GroupBy, Parquet, Pipeline, Rows, Source, Sql, Sum
+from assay.pipeline.execution import open_store, replay
+
+
+class Line(BaseModel):
+    order: str
+    net: Decimal
+
+
+Row = tuple[str, str]
+
+
+def write(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    file = folder / "in" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps({"order": order, "net": net}) + "\n" for order, net in rows))
+
+
+def shop(mode: Any = "append", *, incremental: bool = True, **outputs: Any) -> Pipeline:
+    given: dict[str, Any] = {
+        "lines": Rows(to=Parquet("out/lines", mode=mode, key=("order",) if mode == "upsert" else None)),
+        "total": GroupBy(net=Sum("net"), lines=Count(), to=Sql("total", mode="merge")),
+    }
+    return Pipeline(
+        "shop", Source("in/*.jsonl", Line, decimals=(20, 2), incremental=incremental), outputs=outputs or given
+    )
+
+
+def lines(folder: Path) -> list[Row]:
+    frame = pl.read_parquet(folder / "out/lines/*.parquet").sort("order", "net")
+    return [(row["order"], str(row["net"])) for row in frame.iter_rows(named=True)]
+
+
+def total(folder: Path) -> list[tuple[Any, ...]]:
+    import sqlite3
+
+    with sqlite3.connect(folder / "out/shop.db") as database:
+        return database.execute('SELECT net, lines FROM "total"').fetchall()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipelines").mkdir()
+    return tmp_path
+
+
+def test_each_file_is_published_once(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    first = shop().run()
+    assert first.ledger["incremental"] == {"new": 1, "changed": 0, "known": 0}
+    nothing = shop().run()
+    assert (nothing.repeats, nothing.id) == (True, first.id)
+    write(folder, "b.jsonl", [("2", "2.00")])
+    second = shop().run()
+    assert second.counts["read"] == 1
+    assert second.ledger["incremental"] == {"new": 1, "changed": 0, "known": 1}
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_the_same_bytes_under_another_name_are_not_new(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    write(folder, "copy.jsonl", [("1", "1.00")])
+    assert shop().run().counts["read"] == 1
+    (folder / "in/a.jsonl").rename(folder / "in/moved.jsonl")
+    assert shop().run().repeats
+    assert lines(folder) == [("1", "1.00")]
+
+
+def test_a_late_change_is_refused_where_it_would_count_twice(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    first = shop().run()
+    write(folder, "a.jsonl", [("1", "1.50")])
+    failed = shop().run()
+    assert failed.status == "failed"
+    message = (failed.error or {})["message"]
+    assert f"in/a.jsonl: has changed since run {first.id} published its records; output lines (append)" in message
+    assert "--full" in message
+    assert lines(folder) == [("1", "1.00")]
+    write(folder, "b.jsonl", [("2", "2.00")])
+    full = shop().run(full=True)
+    assert (full.status, full.counts["read"]) == ("published", 2)
+    assert lines(folder) == [("1", "1.50"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.50"), 2)]
+    assert shop().run().repeats
+    write(folder, "c.jsonl", [("3", "3.00")])
+    shop().run()
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("6.50"), 3)]
+
+
+def test_a_late_change_is_published_by_key_and_told(folder: Path) -> None:
+    def keyed() -> Pipeline:
+        return shop(lines=Rows(to=Parquet("out/lines", mode="upsert", key=("order",))))
+
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "2.00")])
+    first = keyed().run()
+    write(folder, "a.jsonl", [("1", "1.50")])
+    second = keyed().run()
+    assert second.ledger["incremental"] == {"new": 0, "changed": 1, "known": 0}
+    assert f"in/a.jsonl has changed since run {first.id} published" in second.warnings[0]
+    assert lines(folder) == [("1", "1.50"), ("2", "2.00")]
+
+
+def test_another_output_folder_has_a_memory_of_its_own(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    elsewhere = shop().run(output="elsewhere")
+    assert (elsewhere.repeats, elsewhere.counts["written"]) == (False, 1)
+    assert shop().run(output="elsewhere").repeats
+
+
+def test_what_was_not_published_is_new_again(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "no")])
+    assert shop().run(max_rejects=0).status == "rejected"
+    assert shop().run(dry_run=True).dry_run
+    assert shop().run().counts == {"read": 2, "written": 1, "filtered": 0, "rejected": 1}
+
+
+def test_rejects_of_any_run_are_replayed(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "no")])
+    first = shop().run()
+    write(folder, "b.jsonl", [("3", "3.00")])
+    shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "2", "net": "2.00"}')
+    assert replay(shop(), first.id).status == "published"
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "3.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("6.00"), 3)]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({"lines": Rows(to=Parquet("out/lines"))}, 'mode="replace" would drop'),
+        ({"lines": Rows(to=Parquet("o", mode="delete_missing", key=("order",)))}, 'mode="delete_missing" would drop'),
+        ({"total": GroupBy(net=Sum("net"), to=Sql("total", mode="append"))}, "its new files alone"),
+        ({"total": GroupBy("order", net=Sum("net"), to=Sql("t", mode="upsert", key=("order",)))}, "its new files"),
+    ],
+)
+def test_outputs_that_cannot_grow_are_refused(folder: Path, outputs: dict[str, Any], words: str) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    with pytest.raises(ConfigurationError, match=words):
+        shop(**outputs).check()
+
+
+def test_options_that_do_not_go_with_it_are_refused(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    with pytest.raises(ConfigurationError, match="always reads all files"):
+        shop(incremental=False).run(full=True)
+    with pytest.raises(ConfigurationError, match="takes files as a whole"):
+        shop().run(limit=1)
+    told = Pipeline(
+        "shop", Source("-", Line, format="jsonl", decimals=(20, 2), incremental=True), outputs=shop().outputs
+    )
+    failed = told.run(input=b'{"order": "1", "net": "1"}\n')
+    assert "reads files" in (failed.error or {})["message"]
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("123"), st.sampled_from(["1.00", "-2.50", "0.01"])), max_size=3)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(days=st.lists(st.lists(ROWS, max_size=2), min_size=1, max_size=3))
+def test_runs_day_by_day_equal_one_run_over_all(
+    days: list[list[list[Row]]], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("days")
+    monkeypatch.chdir(folder)
+    (folder / "pipelines").mkdir()
+    # A first field tells the files apart: the same bytes would be one file.
+    write(folder, "first.jsonl", [("0", "0.01")])
+    for number, day in enumerate(days):
+        for index, rows in enumerate(day):
+            write(folder, f"{number}-{index}.jsonl", [(f"{number}/{index}", "1.00"), *rows])
+        assert shop().run().status == "published"
+    grown = (lines(folder), [(Decimal(net), count) for net, count in total(folder)])
+    assert shop().run(full=True).status == "published"
+    assert (lines(folder), [(Decimal(net), count) for net, count in total(folder)]) == grown
