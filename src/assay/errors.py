@@ -156,6 +156,10 @@ class LedgerError(AssayError):
     """The ledger of a run does not balance; nothing was published."""
 
 
+class CheckFailed(LedgerError):  # noqa: N818 - as its neighbours
+    """A check that a pipeline makes before it publishes; nothing was published."""
+
+
 class RunFailed(AssayError):  # noqa: N818 - the name is part of the public contract
     """A run ended without publishing.
 

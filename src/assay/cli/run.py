@@ -158,7 +158,8 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
     if result.error and not result.dry_run:
         _print_failure(result)
     elif counts["read"] or result.outputs:
-        print_labelled("ledger", "balanced")
+        checks = result.ledger.get("checks", [])
+        print_labelled("ledger", "balanced" + (f", {len(checks):,} checks passed" if checks else ""))
     for number, (name, one) in enumerate(result.outputs.items()):
         print_labelled(
             "" if number else "outputs", f"{name}  {one['mode']}  {one['rows']:,} rows  {safe(one['target'])}"

@@ -1,8 +1,10 @@
 """Pipelines: defined as frozen values, loaded by name, checked, previewed, run and replayed."""
 
+from assay.pipeline.checks import Check, ControlTotal, Freshness, Holds, Pending, RowCount, Unique
 from assay.pipeline.definition import MoneyColumns, Pipeline, Source
 from assay.pipeline.execution import recover, replay
 from assay.pipeline.explaining import Explanation, explain
+from assay.pipeline.latest import Latest, latest
 from assay.pipeline.loading import Broken, find, load
 from assay.pipeline.outputs import GroupBy, Rows
 from assay.pipeline.preview import Preview
@@ -12,23 +14,32 @@ from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Re
 
 __all__ = [
     "Broken",
+    "Check",
+    "ControlTotal",
     "Deduplicate",
     "Explanation",
     "Explode",
     "Filter",
+    "Freshness",
     "GroupBy",
+    "Holds",
+    "Latest",
     "Lookup",
     "MoneyColumns",
+    "Pending",
     "Pipeline",
     "Preview",
     "Price",
     "Reconcile",
     "Report",
     "Result",
+    "RowCount",
     "Rows",
     "Source",
+    "Unique",
     "explain",
     "find",
+    "latest",
     "load",
     "recover",
     "replay",

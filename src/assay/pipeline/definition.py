@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.pipeline.checks import Check, Checks
 from assay.pipeline.fingerprint import fingerprint
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
@@ -111,6 +112,8 @@ class Pipeline:
         params: A Pydantic model of its parameters.
         money: The columns that the ledger adds up; found by itself where a step prices.
         description: One line for `assay list`; by default the first of the file's docstring.
+        checks: What must hold before anything is published: `RowCount`, `Unique`, `ControlTotal`, `Freshness`, `Holds`,
+            or functions that give words of what is wrong, or None.
         max_rejects: More rejects than this number, or share such as "5%", and nothing is published, unless a run says
             otherwise.
         folder: The folder of its file: books are looked for here, too.
@@ -124,6 +127,7 @@ class Pipeline:
     money: MoneyColumns | None = None
     description: str = ""
     max_rejects: int | str | None = None
+    checks: Checks = ()
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -144,6 +148,9 @@ class Pipeline:
         for step in self.steps:
             if isinstance(step, type):
                 raise ConfigurationError(f"pipeline {self.name}: the step {step.__name__} is a class; call it")
+        for check in self.checks:
+            if isinstance(check, type) or not (isinstance(check, Check) or callable(check)):
+                raise ConfigurationError(f"pipeline {self.name}: {check!r} is no check, and no function")
         Budget.parse(self.max_rejects)
 
     @property
@@ -264,7 +271,7 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """A hash of the definition: models, steps, outputs, the source of its functions."""
-        return fingerprint(replace(self, description="", max_rejects=None))
+        return fingerprint(replace(self, description="", max_rejects=None, checks=()))
 
     def _repr_html_(self) -> str:
         import html  # noqa: PLC0415 - only notebooks ask

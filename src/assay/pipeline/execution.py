@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
 from assay.money import EXACT
+from assay.pipeline.checks import Pending, run_checks
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
@@ -33,7 +34,7 @@ from assay.reading import SourceLike
 from assay.records.budget import Budget
 from assay.runs import Lease, Ledger, Money, Run, RunStore, Status, environment, note_published, write_manifest
 from assay.settings import Settings
-from assay.sinks import is_published
+from assay.sinks import is_published, staged_rows
 
 STAGING: Final = ".assay-staging"
 _INTERRUPTED: Final = {
@@ -218,6 +219,7 @@ class Execution:
         self._total: int | None = None
         self._warnings: list[str] = []
         self._selection: Selection | None = None
+        self._checked: list[str] = []
         self._started = time.monotonic()
 
     def run(self, feed_for: Callable[[Path, Mapping[str, str]], Feed]) -> Result:
@@ -275,6 +277,10 @@ class Execution:
         self._ledger.rows = publication.rows
         self._warnings = list(self._find(counts))
         self._ledger.check({one["output"]: int(one["rows"]) for one in staged})
+        made = self._ledger.as_json()
+        outputs = {one["output"]: staged_rows(one) for one in staged}
+        pending = Pending(outputs, counts, made["money"], self._plan.context, self._options.replayed is not None)
+        self._checked = list(run_checks(self._plan.checks, pending))
         if self._options.dry_run:
             return self._ended("interrupted", error={"type": "DryRun", "message": "dry run: nothing was published"})
         earlier = self._repeated(publication, feed, answers=self._plan.answers)
@@ -374,6 +380,8 @@ class Execution:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
         made = self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
         made["lookups"] = {name: stats.as_json() for name, stats in self._plan.lookups.items()}
+        if self._checked:
+            made["checks"] = self._checked
         if self._selection is not None:
             made["incremental"] = self._selection.as_json()
         return made | ({"warnings": self._warnings} if self._warnings else {})

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from assay.errors import AssayError, ConfigurationError
 from assay.lookups import LookupStats
+from assay.pipeline.checks import Check, as_check
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.incremental import check_incremental
@@ -44,6 +45,7 @@ class Plan:
     outputs: dict[str, OpenOutput]
     money: MoneyColumns | None
     schema: pl.Schema
+    checks: list[Check]
 
     @property
     def settings(self) -> Settings:
@@ -143,6 +145,10 @@ def make_plan(
     for name, output in pipeline.outputs.items():
         with worded_mistakes(f"output {name}"):
             outputs[name] = output.bind(name, schema, context)
+    checks = [as_check(check) for check in pipeline.checks]
+    for check in checks:
+        with worded_mistakes(f"check {check.name}"):
+            check.bind({name: output.schema for name, output in outputs.items()}, context)
     money = pipeline.money or (MoneyColumns() if any(isinstance(s, Price) for s in pipeline.steps) else None)
     if money is not None:
         wanted = [money.net, money.tax, money.gross, money.currency, *([money.list] if money.list else [])]
@@ -165,6 +171,7 @@ def make_plan(
         outputs,
         money,
         visible(schema),
+        checks,
     )
 
 

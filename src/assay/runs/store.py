@@ -179,6 +179,21 @@ class RunStore:
         """The last run of a pipeline that published, replays aside."""
         return self._first(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
 
+    def last_decided(self, pipeline: str, output: str | None) -> Run | None:
+        """The last run of a pipeline that decided to publish to a folder, whether it has finished that or not."""
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.pipeline == pipeline, RUNS.c.decision.is_not(None))
+            .where(RUNS.c.status.in_(("published", "running")))
+            .order_by(RUNS.c.sequence.desc())
+        )
+        with self._engine.connect().execution_options(yield_per=10) as connection:
+            for row in connection.execute(query).mappings():
+                run = _run(row)
+                if run.definition.get("output") == output:
+                    return run
+        return None
+
     def published_as(self, pipeline: str, fingerprint: str) -> Run | None:
         """The last run of a pipeline that published with this fingerprint."""
         return self._first(RUNS.c.pipeline == pipeline, RUNS.c.fingerprint == fingerprint, RUNS.c.status == "published")

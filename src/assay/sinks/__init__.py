@@ -8,6 +8,7 @@ from assay.sinks.registry import SinkFactory, discard, is_published, publish
 from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
 from assay.sinks.sql_values import SqlDecimal
+from assay.sinks.staging import staged_rows
 from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "discard",
     "is_published",
     "publish",
+    "staged_rows",
 ]
