@@ -310,3 +310,13 @@ def test_a_divisor_with_too_many_places_is_refused() -> None:
     a, b = Scaled.literal(Decimal(1)), Scaled.column(pl.col("b"), pl.Decimal(38, 38))
     with pytest.raises(ConfigurationError, match="38 decimal places"):
         rounded_quotient(a, b, Grid(2), "half_up")
+
+
+def test_what_no_decimal_column_holds_is_null_and_not_the_end_of_the_query() -> None:
+    """128 bits hold 1.7 * 10**38, a decimal column less than 10**38."""
+    frame = pl.DataFrame({"a": pl.Series([13 * 10**37, 7, -13 * 10**37], dtype=pl.Int128)})
+    huge, small = Scaled(pl.col("a"), 2), Scaled.literal(Decimal("1000000.000001"))
+    quotient = rounded_quotient(huge, small, Grid(2), "half_up").amount
+    product = rounded_product(Scaled(pl.col("a"), 30), small, Grid(2), "half_up").amount
+    for made in (quotient, product):
+        assert frame.select(made.units).to_series().to_list() == [None, 0, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from unittest import mock
 
@@ -166,7 +167,10 @@ def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: 
     expected = told(processor.split(io.BytesIO(data)))
     small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
     with small, mock.patch.object(XmlSplitter, "wanted", chunk):
-        assert told(in_blocks(processor, data, size)) == expected
+        found = told(in_blocks(processor, data, size))
+    # What follows the root is damage; whether it is junk or has a wrong token as well depends on where a read ends.
+    junk = re.compile("(junk after document element|not well-formed \\(invalid token\\)).*")
+    assert (found[0], junk.sub("", found[1])) == (expected[0], junk.sub("", expected[1]))
 
 
 def test_plain_xml_records_come_in_one_block() -> None:

@@ -440,11 +440,13 @@ def _snapped(cut: _Cut, grid: Grid, rounding: Rounding, bound: int, max_digits: 
 def _wide_product(a: Scaled, b: Scaled, behind: int, keep: Keep) -> tuple[pl.Expr, pl.Expr]:
     """floor(a * b / 10**behind), and whether something is left over; null where 5 * 10**37 is not surely enough."""
     size = _estimate(a.units) * _estimate(b.units) * 10.0**-behind
-    x = keep(pl.when(size < _SURELY).then(a.units))
+    # What has no room in a decimal column makes the query fail, not the row.
+    x = keep(pl.when((size < _SURELY) & _has_room(a.units) & _has_room(b.units)).then(a.units))
     if behind <= 0:
         return x * b.units * integer(10**-behind), pl.lit(value=False)
     first = min(behind, MAX_DIGITS)
-    near = keep((_at_scale(x, first) * _at_scale(b.units, first)).reinterpret(dtype=pl.Int128))
+    y = keep(pl.when(x.is_not_null()).then(b.units))
+    near = keep((_at_scale(x, first) * _at_scale(y, first)).reinterpret(dtype=pl.Int128))
     rest = keep(x * b.units - near * integer(10**first))
     return _shifted(near - (rest < 0).cast(pl.Int128), rest != 0, behind - first, keep)
 
@@ -452,8 +454,9 @@ def _wide_product(a: Scaled, b: Scaled, behind: int, keep: Keep) -> tuple[pl.Exp
 def _wide_quotient(dividend: pl.Expr, divisor: pl.Expr, ahead: int, keep: Keep) -> tuple[pl.Expr, pl.Expr]:
     """floor(dividend * 10**ahead / divisor) and whether something is left over, for 0 <= ahead <= 38."""
     size = _estimate(dividend) * 10.0**ahead / _estimate(divisor)
-    x = keep(pl.when(size < _SURELY).then(dividend))
-    near = keep((_at_scale(x, ahead) / _at_scale(divisor, ahead)).reinterpret(dtype=pl.Int128))
+    x = keep(pl.when((size < _SURELY) & _has_room(dividend) & _has_room(divisor)).then(dividend))
+    y = keep(pl.when(x.is_not_null()).then(divisor))
+    near = keep((_at_scale(x, ahead) / _at_scale(y, ahead)).reinterpret(dtype=pl.Int128))
     rest = keep(x * integer(10**ahead) - near * divisor)
     return near - (rest < 0).cast(pl.Int128), rest != 0
 
@@ -469,6 +472,11 @@ def _shifted(floor: pl.Expr, sticky: pl.Expr, by: int, keep: Keep) -> tuple[pl.E
 def _estimate(units: pl.Expr) -> pl.Expr:
     """A size, not an amount: good enough to know that there is room."""
     return units.abs().cast(pl.Float64)
+
+
+def _has_room(units: pl.Expr) -> pl.Expr:
+    """Boolean: a decimal column of 38 digits holds these."""
+    return units.is_between(integer(-MAX_UNITS), integer(MAX_UNITS))
 
 
 def _surely_fits(a: pl.Expr, b: pl.Expr) -> pl.Expr:

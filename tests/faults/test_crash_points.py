@@ -1,0 +1,227 @@
+"""kill -9 at every system call of a run that makes something durable, and at every step of its protocol.
+
+After each: every output is as before or as after, the next run finishes what was decided or begins anew, the rows of
+a run are there exactly once, its rejects too, nothing is left in staging, and a further run publishes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from tests.faults.shop import ASSAY, REJECTS, Found, Shop
+
+CALLS = "fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,ftruncate"
+
+# Runs the command line and ends it at the n-th step of the protocol, before or after it is done.
+AT_STEP = """
+import os, signal, sys
+import assay.pipeline.execution as execution, assay.pipeline.publishing as publishing
+from assay.cli import main
+from assay.runs import Ledger, RunStore
+
+number, when = int(sys.argv[1]), sys.argv[2]
+sys.argv = ["assay", "run", "shop", "--json"]
+count = 0
+
+def ends(original):
+    def step(*args, **kwargs):
+        global count
+        count += 1
+        mine = count == number
+        if mine and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = original(*args, **kwargs)
+        if mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+    return step
+
+for owner, name in [
+    (RunStore, "start"), (RunStore, "add_rejects"), (publishing.Publication, "prepare"), (Ledger, "check"),
+    (RunStore, "decide"), (publishing, "publish"), (execution, "_clear"), (RunStore, "finish"),
+    (execution, "write_manifest"),
+]:
+    setattr(owner, name, ends(getattr(owner, name)))
+main()
+"""
+
+
+def has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def more_outputs() -> tuple[dict[str, str], str]:
+    """The sinks that are installed besides Parquet and SQLite."""
+    import assay
+
+    made, imports = {}, []
+    if "Jsonl" in assay.__all__:
+        made["jsonl.jsonl"] = 'Rows(to=Jsonl("out/jsonl.jsonl", mode="append"))'
+        imports.append("Jsonl")
+    if "Delta" in assay.__all__ and has("deltalake"):
+        made["delta"] = 'Rows(to=Delta("out/delta", mode="append"))'
+        imports.append("Delta")
+    return made, f"from assay import {', '.join(imports)}" if imports else ""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    for name in list(os.environ):
+        if name.startswith("ASSAY_") and name != "ASSAY_SUITES":
+            monkeypatch.delenv(name)
+    outputs, imports = more_outputs()
+    return Shop(tmp_path / "shop", {name.replace(".", "_"): text for name, text in outputs.items()}, imports)
+
+
+def strace() -> str:
+    """The program, where it is there and may trace."""
+    program = shutil.which("strace")
+    if program is None:
+        pytest.skip("strace is not installed")
+    tried = subprocess.run([program, "-f", "-o", os.devnull, "true"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("strace may not trace here")
+    return program
+
+
+class Campaign:
+    """Breaks off runs, one after the other from the same state, and adds up what is found."""
+
+    def __init__(self, shop: Shop, old: list[int], new: int) -> None:
+        self.shop, self.old, self.new = shop, old, new
+        for day in old:
+            shop.feed(day)
+        if old:
+            done = shop.run()
+            assert done.returncode == 0, done.stderr
+        shop.feed(new)
+        self.kept = shop.keep()
+        self.faults = 0
+        self.found = Found()
+        self.undone = Counter[str]()
+
+    def broken_off(self, command: list[str]) -> bool:
+        """Run, and see to all that must hold after; False if the run came to its end."""
+        shop = self.shop
+        shop.reset(self.kept)
+        done = subprocess.run(command, cwd=shop.folder, capture_output=True, check=False)
+        if done.returncode == 0:
+            return False
+        # strace ends as the program that it has traced.
+        assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
+        self.faults += 1
+        self.found.add(shop.check(self.old, [self.new], settled=False))
+        resumed = shop.run()
+        assert resumed.returncode == 0, resumed.stderr
+        told = json.loads(resumed.stdout)
+        self.undone["finished" if told.get("repeats") else "begun anew"] += 1
+        self.found.add(shop.check(self.old, [self.new], settled=True))
+        assert shop.left() == []
+        assert shop.rejects() == REJECTS * (len(self.old) + 1)
+        before = shop.published()
+        again = json.loads(shop.run().stdout)
+        assert (again["status"], again["repeats"]) == ("published", True)
+        assert shop.published() == before
+        return True
+
+    def told(self) -> str:
+        """One line of figures."""
+        found, undone = self.found, self.undone
+        return (
+            f"crash: {self.faults:,} faults injected ({undone['begun anew']:,} runs begun anew, "
+            f"{undone['finished']:,} finished), {found.records:,} records checked, lost {found.lost}, duplicated "
+            f"{found.duplicated}, half-written {found.half_written}"
+        )
+
+    def see(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Print the figures, and see that nothing is wrong."""
+        with capsys.disabled():
+            print(f"\n{self.told()}")  # noqa: T201 - figures of a campaign
+        assert (self.found.lost, self.found.duplicated, self.found.half_written) == (0, 0, 0)
+        assert self.faults > 0
+
+
+def at_call(call: str, number: int) -> list[str]:
+    """A run that is killed when a thread of it makes this call for the n-th time."""
+    inject = f"inject={call}:signal=KILL:when={number}"
+    traced = [strace(), "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject]
+    return [*traced, ASSAY, "run", "shop", "--json"]
+
+
+def at_step(number: int, when: str) -> list[str]:
+    return [sys.executable, "-c", AT_STEP, str(number), when]
+
+
+def calls_of(shop: Shop, kept: Path) -> list[tuple[str, int]]:
+    """All such system calls of a whole run: the name, and the number among those of its name in one thread."""
+    shop.reset(kept)
+    log = shop.folder.parent / "calls.txt"
+    subprocess.run(
+        [strace(), "-f", "-qq", "-o", log, "-e", f"trace={CALLS}", ASSAY, "run", "shop", "--json"],
+        cwd=shop.folder,
+        capture_output=True,
+        check=True,
+    )
+    lines = log.read_text().splitlines()
+    made = Counter(found.groups() for line in lines if (found := re.match(r"(\d+) +(\w+)\(", line)))
+    most: dict[str, int] = {}
+    for (_thread, call), count in made.items():
+        most[call] = max(most.get(call, 0), count)
+    return [(call, number) for call, count in sorted(most.items()) for number in range(1, count + 1)]
+
+
+def spread(points: list[tuple[str, int]], few: int) -> list[tuple[str, int]]:
+    """Some of the points, far from each other."""
+    return [points[round((i + 0.5) * len(points) / few)] for i in range(few)]
+
+
+def test_a_few_system_calls(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = Campaign(shop, [0], 1)
+    for call, number in spread(calls_of(shop, campaign.kept), 6):
+        campaign.broken_off(at_call(call, number))
+    campaign.see(capsys)
+
+
+def test_a_few_steps_of_the_protocol(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = Campaign(shop, [0], 1)
+    for number, when in [(1, "after"), (5, "before"), (5, "after"), (7, "before"), (9, "after")]:
+        assert campaign.broken_off(at_step(number, when))
+    campaign.see(capsys)
+
+
+def to_the_end(campaign: Campaign, command: Callable[[int], list[str]], numbers: Iterable[int]) -> None:
+    for number in numbers:
+        if not campaign.broken_off(command(number)):
+            return
+    raise AssertionError("the run has more steps than were tried")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("old", [[], [0]], ids=["first run", "later run"])
+def test_every_system_call(shop: Shop, old: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = Campaign(shop, old, 1)
+    points = calls_of(shop, campaign.kept)
+    # Which thread makes a call, and how often a database looks again, is not the same in every run.
+    missed = sum(not campaign.broken_off(at_call(call, number)) for call, number in points)
+    campaign.see(capsys)
+    assert missed <= len(points) // 10
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("old", [[], [0]], ids=["first run", "later run"])
+def test_every_step_of_the_protocol(shop: Shop, old: list[int], when: str, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = Campaign(shop, old, 1)
+    to_the_end(campaign, lambda number: at_step(number, when), range(1, 1000))
+    campaign.see(capsys)
