@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test fuzz lint bench bench-verdict clean
+.PHONY: help setup demo demo-http test fuzz crash lint bench bench-verdict clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 
 fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (60,000 feeds, over 200,000 records: long)
 	HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m campaign tests/records
+
+crash: $(STAMP) ## kill runs at every system call that makes something durable, and look at what is left (long)
+	$(BIN)/python -m pytest -q -m campaign tests/faults tests/sinks/test_sink_kills.py
 
 lint: $(STAMP) ## style, types, import directions
 	$(BIN)/ruff check .
