@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from benchmarks.child import ROOT, start
 from benchmarks.conftest import Keep
 from benchmarks.figures import Figure, Reached
+
+import assay
 
 #: Order lines of the smaller run.
 LINES: Final = int(os.environ.get("ASSAY_BENCH_LINES", "400000"))
@@ -53,3 +56,23 @@ def test_run_orders(benchmark: Any, keep: Keep, project: Path, tmp_path: Path) -
     memory = Reached(Figure(name, other, "memory", MOST_GROWTH), [result["peak"]], [before["peak"]])
     keep(benchmark, memory)
     assert memory.mark == "pass", f"peak memory grows with the lines: {memory.row()}"
+
+
+def test_run_with_nothing_to_do(
+    benchmark: Any, keep: Keep, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark.group = "run orders"
+    monkeypatch.chdir(project)
+
+    def again() -> float:
+        began = time.perf_counter()
+        result = assay.load("orders").run(output=tmp_path / "out")
+        assert result.status == "published"
+        return time.perf_counter() - began if result.repeats else 0.0
+
+    assert again() == 0
+    seconds: list[float] = []
+    benchmark.pedantic(lambda: seconds.append(again()), rounds=5)
+    assert all(seconds)
+    figure = Figure("assay run orders, published before", "half a second", "time", 1.0)
+    keep(benchmark, Reached(figure, seconds, [0.5] * len(seconds)))
