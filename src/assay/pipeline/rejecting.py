@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from assay.pipeline.plan import Plan
 from assay.pipeline.steps import REJECTED
 from assay.pipeline.steps.deduplicate import CONFLICT
 from assay.reading import ProcessorFactory
-from assay.records import REJECTS, worded
+from assay.records import REJECTS, Redaction, worded
 from assay.runs import DeadLetter, Ledger, Run, RunStore
 
 
@@ -40,6 +41,8 @@ class RejectLog:
         self._settings = plan.settings
         self._ledger = ledger
         self._replayed = replayed
+        self._redaction = Redaction(plan.settings.redact)
+        self._told = plan.reader.format.options()
         self._number = 1
         self._late: list[pl.DataFrame] = []
         self._again: set[tuple[str, int]] = set()
@@ -131,11 +134,19 @@ class RejectLog:
         self._ledger.rejected.update(rejects["stage"].to_list())
         self.reasons.update(errors[0]["type"] for errors in rejects["errors"].to_list())
         if self._replayed is None:
-            self._store.add_rejects(self._run, rejects, formats, self._number)
+            self._store.add_rejects(self._run, self._redacted(rejects, formats), formats, self._number)
         else:
             # The dead letters of a replay are in the store already.
             self._again.update(rejects.select("source", "record").iter_rows())
         self._number += rejects.height
+
+    def _redacted(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> pl.DataFrame:
+        """The rejects without the values of fields that are not to be kept in errors."""
+        if not self._redaction or not rejects.height:
+            return rejects
+        rows = rejects.select("errors", "raw", "source").iter_rows()
+        errors = [self._redaction.errors(one, raw, formats[source], self._told) for one, raw, source in rows]
+        return rejects.with_columns(pl.Series("errors", errors, dtype=REJECTS["errors"]))
 
     def _note_document(self, document: str | None, source: str, record: int, errors: list[dict[str, str]]) -> None:
         if document is None:
@@ -149,6 +160,19 @@ def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
     for letter in store.dead_letters(run, state="open"):
         if letter.edited is not None or all(error["type"] != CONFLICT for error in letter.errors):
             yield letter
+
+
+def purge_expired(store: RunStore, pipeline: str, days: int | None) -> dict[str, int]:
+    """Delete the bytes of dead letters of runs that began more than some days ago; None keeps all.
+
+    Call it under the pipeline's lock: a replay reads dead letters more than once.
+
+    Returns:
+        How many there were by the state they had.
+    """
+    if days is None:
+        return {}
+    return store.purge_rejects(pipeline, dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
 
 
 def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:
