@@ -48,16 +48,16 @@ class Redaction:
         Args:
             raw: Its bytes.
             fmt: Name of the format that reads it.
-            told: How the source is read: `delimiter`, `quote`, `columns` (CSV).
+            told: How the source is read: `delimiter`, `quote`, `columns`; of CSV nothing is shown without them.
         """
-        masked = self._masked(raw, fmt, told or {})
+        masked = self._masked(raw, fmt, told)
         return None if masked is None else masked[0]
 
     def errors(
         self, errors: Iterable[Mapping[str, str]], raw: bytes, fmt: str, told: Mapping[str, Any] | None = None
     ) -> list[dict[str, str]]:
         """The errors of a record, without values of the fields: in their inputs, and in their messages."""
-        masked = self._masked(raw, fmt, told or {})
+        masked = self._masked(raw, fmt, told)
         hidden = [] if masked is None else masked[1]
         return [self._error(error, hidden) for error in errors]
 
@@ -81,13 +81,13 @@ class Redaction:
             return MASK if masked is None else masked[0]
         return _without(hidden, text)
 
-    def _masked(self, raw: bytes, fmt: str, told: Mapping[str, Any]) -> tuple[str, list[str]] | None:
+    def _masked(self, raw: bytes, fmt: str, told: Mapping[str, Any] | None) -> tuple[str, list[str]] | None:
         match fmt:
             case "json" | "jsonl":
                 return self._json(raw)
             case "xml":
                 return self._xml(raw)
-            case "csv":
+            case "csv" if told is not None:
                 return self._csv(raw, told)
         return None
 
