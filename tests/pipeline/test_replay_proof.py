@@ -289,10 +289,14 @@ def clean(tmp_path: Path, what: Pipeline, *feeds: Feed) -> tuple[list[str], list
     return shop.published()
 
 
-SIZES = [40, pytest.param(1000, marks=pytest.mark.campaign)]
+FORMATS = ["jsonl", "xml"]
+SIZES = [22, pytest.param(1000, marks=pytest.mark.campaign)]
+#: The default run tries each format with some of the ways.
+JSONL = pytest.mark.parametrize("fmt", ["jsonl", pytest.param("xml", marks=pytest.mark.campaign)])
+XML = pytest.mark.parametrize("fmt", ["xml", pytest.param("jsonl", marks=pytest.mark.campaign)])
 
 
-@pytest.mark.parametrize("fmt", ["jsonl", "xml"])
+@pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("documents", [True, False])
 def test_edited_records_are_published_as_by_a_run_on_the_corrected_file(
@@ -326,7 +330,7 @@ def test_edited_records_are_published_as_by_a_run_on_the_corrected_file(
     assert shop.published() == expected
 
 
-@pytest.mark.parametrize("fmt", ["jsonl", "xml"])
+@JSONL
 @pytest.mark.parametrize("size", SIZES)
 def test_a_milder_model_publishes_what_a_run_with_it_publishes(tmp_path: Path, fmt: str, size: int) -> None:
     records, strict, mild = feed(size, fmt), pipeline(fmt), pipeline(fmt, MildLine)
@@ -371,8 +375,8 @@ def test_a_milder_model_publishes_what_a_run_with_it_publishes(tmp_path: Path, f
     assert shop.published() == corrected.published()
 
 
-@pytest.mark.parametrize("fmt", ["jsonl", "xml"])
-@pytest.mark.parametrize("size", [12, pytest.param(100, marks=pytest.mark.campaign)])
+@JSONL
+@pytest.mark.parametrize("size", [6, pytest.param(100, marks=pytest.mark.campaign)])
 def test_edits_one_by_one_end_where_all_at_once_do(tmp_path: Path, fmt: str, size: int) -> None:
     records, what = feed(size, fmt, seed=3), pipeline(fmt)
     shop = Shop(tmp_path / "shop")
@@ -395,7 +399,7 @@ def test_edits_one_by_one_end_where_all_at_once_do(tmp_path: Path, fmt: str, siz
     assert set(shop.states(first.id)) == {"replayed"}
 
 
-@pytest.mark.parametrize("fmt", ["jsonl", "xml"])
+@XML
 @pytest.mark.parametrize("size", SIZES)
 def test_replays_after_later_runs_add_to_what_these_have_published(tmp_path: Path, fmt: str, size: int) -> None:
     what = pipeline(fmt)
