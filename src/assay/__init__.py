@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from assay.settings import Settings
     from assay.sinks import (
         AnyUnitOfWork,
+        Entities,
         MemoryRepository,
         MemoryStore,
         MemoryUnitOfWork,
@@ -128,6 +129,7 @@ _HOME = {
     "assay.settings": ("Settings",),
     "assay.sinks": (
         "AnyUnitOfWork",
+        "Entities",
         "MemoryRepository",
         "MemoryStore",
         "MemoryUnitOfWork",
@@ -155,6 +157,7 @@ __all__ = [
     "DiscountPricing",
     "DuplicateError",
     "EcbRates",
+    "Entities",
     "Err",
     "Explode",
     "Filter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.sinks.entities import Entities
 from assay.sinks.memory import MemoryStore, MemoryUnitOfWork
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
@@ -15,6 +16,7 @@ from assay.sinks.unit_of_work import AnyUnitOfWork, UnitOfWork, UnitOfWorkError
 __all__ = [
     "MODES",
     "AnyUnitOfWork",
+    "Entities",
     "MemoryRepository",
     "MemoryStore",
     "MemoryUnitOfWork",
