@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 import sqlalchemy as sa
+from polars.testing import assert_frame_equal
 from pydantic import BaseModel
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
@@ -182,6 +184,16 @@ class Lossy(Base):
     __tablename__ = "lossy"
     id: Mapped[int] = mapped_column(primary_key=True)
     net: Mapped[Decimal] = mapped_column(sa.Numeric(10, 2))
+
+
+class Moment(Base):
+    __tablename__ = "moments"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    naive: Mapped[datetime | None]
+    aware: Mapped[datetime | None] = mapped_column(sa.DateTime(timezone=True))
+    clock: Mapped[time | None]
+    weight: Mapped[float | None]
+    extra: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON)
 
 
 class Special(Event):
@@ -357,6 +369,39 @@ def test_a_class_that_is_gone_is_told(tmp_path: Path) -> None:
     for path in ("no_such_module:Customer", f"{__name__}:NoSuchClass"):
         with pytest.raises(SinkError, match="cannot be imported"):
             publish(made | {"entity": path}, "r")
+
+
+def test_moments_keep_their_zone_and_their_digits(tmp_path: Path) -> None:
+    # The hour that comes twice, both times.
+    moments = [datetime(2024, 10, 27, 0, 30, 0, 1, tzinfo=UTC), datetime(2024, 10, 27, 1, 30, tzinfo=UTC), None]
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2, 3],
+            "naive": [datetime(2024, 2, 29, 23, 59, 59, 999_999), None, None],
+            "aware": pl.Series(moments, dtype=pl.Datetime("us", "Europe/Berlin")),
+            "clock": [time(23, 59, 59, 999_999), None, None],
+            "weight": [0.1, -1e300, None],
+            "extra": [{"a": 1}, {"a": None}, None],
+        }
+    )
+    for run in ("r1", "r2"):
+        published(tmp_path, Entities(Moment), frame, run)
+        target = Entities(Moment).open(tmp_path, tmp_path / "staging", "lines", default="shop.db")
+        found = target.read()
+        assert found is not None
+        assert_frame_equal(found.collect().sort("id"), frame)
+    for wrong, words in (
+        (frame.with_columns(aware="naive"), "DateTime(timezone=False) fits"),
+        (frame.with_columns(naive="aware"), "DateTime(timezone=True) fits"),
+        (frame.with_columns(weight=pl.lit(float("nan"))), "nan would be NULL in some databases"),
+        (frame.with_columns(clock=pl.lit(1, pl.Int64).cast(pl.Time)), "is finer than the microseconds"),
+        (frame.with_columns(naive=pl.lit(1, pl.Int64).cast(pl.Datetime("ns"))), "is finer than the microseconds"),
+        (frame.with_columns(extra=pl.lit("{}")), 'column "extra" is String'),
+        (frame.with_columns(extra=pl.struct(at="naive")), 'column "extra" is Struct'),
+    ):
+        with pytest.raises(SinkError) as raised:
+            staged(tmp_path, Entities(Moment, mode="replace"), wrong)
+        assert words in str(raised.value)
 
 
 class Visit(BaseModel):

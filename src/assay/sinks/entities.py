@@ -10,11 +10,12 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import polars as pl
+import polars.selectors as cs
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, Session
 
@@ -40,7 +41,7 @@ _TAKES: Final[Mapping[type[Any], tuple[type[Any], ...]]] = {
     datetime: (datetime,),
     time: (time,),
     timedelta: (timedelta,),
-    list: (list, dict),
+    list: (list,),
     dict: (dict,),
 }
 
@@ -178,8 +179,7 @@ class OpenEntities(OpenSql):
         values = list(zip(*rows, strict=True)) or [()] * len(schema)
         try:
             series = [
-                pl.Series(name, column, dtype=dtype)
-                for (name, dtype), column in zip(schema.items(), values, strict=True)
+                _series(name, column, dtype) for (name, dtype), column in zip(schema.items(), values, strict=True)
             ]
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise SinkError(f"{self.location} has a value of another kind: {error}", sink=self._output) from error
@@ -211,6 +211,8 @@ class OpenEntities(OpenSql):
             advice = f"; SqlDecimal({dtype.precision}, {dtype.scale}) is exact everywhere"
         else:
             fits, advice = _takes(column.type, dtype), ""
+            if isinstance(dtype, pl.Datetime) and isinstance(column.type, sa.DateTime):
+                advice = f"; DateTime(timezone={dtype.time_zone is not None}) fits"
         if not fits:
             raise SinkError(
                 f'column "{name}" is {dtype}, and {self._name}.{name} is {column.type!r}{advice}', sink=self._output
@@ -374,7 +376,16 @@ def _imported(path: str, output: str) -> type[Any]:
 
 def _rows(files: Sequence[StagedFile]) -> Iterator[dict[str, Any]]:
     for file in files:
-        yield from scan([file], "arrow").collect().iter_rows(named=True)
+        # Some databases forget the zone of a moment: all are told in UTC.
+        utc = cs.datetime(time_zone="*").dt.convert_time_zone("UTC")
+        yield from scan([file], "arrow").with_columns(utc).collect().iter_rows(named=True)
+
+
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
+        return pl.Series(name, values, dtype=dtype)
+    moments = [v.replace(tzinfo=UTC) if v is not None and v.tzinfo is None else v for v in values]
+    return pl.Series(name, moments, dtype=pl.Datetime(dtype.time_unit, "UTC")).dt.convert_time_zone(dtype.time_zone)
 
 
 def _single(identity: tuple[Any, ...]) -> Any:
@@ -389,8 +400,21 @@ def _takes(kind: sa.types.TypeEngine[Any], dtype: pl.DataType) -> bool:
         return True
     if isinstance(dtype, pl.Null):
         return True
+    if isinstance(kind, sa.DateTime) and isinstance(dtype, pl.Datetime):
+        return kind.timezone == (dtype.time_zone is not None)
+    if dtype.is_nested() and isinstance(kind, sa.JSON):
+        return _is_json(dtype)
     given = str if isinstance(dtype, pl.Enum | pl.Categorical) else dtype.to_python()
     return taken in _TAKES.get(given, ())
+
+
+def _is_json(dtype: Any) -> bool:
+    """Whether all values in a nested column are such as JSON has: no decimals, no dates."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return _is_json(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return all(_is_json(inner.dtype) for inner in dtype.fields)
+    return isinstance(dtype, pl.String | pl.Boolean | pl.Null) or dtype.is_integer() or dtype.is_float()
 
 
 def _misfit(values: pl.Series, column: sa.Column[Any]) -> tuple[int, str] | None:
@@ -411,6 +435,11 @@ def _misfit(values: pl.Series, column: sa.Column[Any]) -> tuple[int, str] | None
         checks.append(
             ((values.str.len_chars() > kind.length).fill_null(value=False), f"is over {kind.length} characters")
         )
+    elif isinstance(kind, sa.Float) and values.dtype.is_float():
+        checks.append((values.is_nan().fill_null(value=False), "would be NULL in some databases"))
+    if values.dtype == pl.Time or getattr(values.dtype, "time_unit", "") == "ns":
+        coarse = pl.Series(values.to_list(), dtype=values.dtype)
+        checks.append((coarse.ne_missing(values), "is finer than the microseconds"))
     for wrong, why in checks:
         row = wrong.arg_max() if wrong.any() else None
         if row is not None:
