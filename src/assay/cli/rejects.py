@@ -321,7 +321,7 @@ class _View:
     def value(self, letter: DeadLetter, kind: Kind) -> str:
         """What is wrong with the first of a kind: its value and how many others there are, or the message."""
         error = next(e for e in self.errors(letter) if (e["loc"], e["type"]) == (kind.field, kind.type))
-        if not kind.field:
+        if not kind.field or not error["input"]:
             return _cut(error["msg"], 60) or "-"
         if not _tells_more(letter, error["input"]):
             return "-"

@@ -29,11 +29,13 @@ def open_store(settings: Settings) -> Iterator[RunStore]:
 
 
 def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
-    """A run by its id, the beginning of its id, or `latest`.
+    """A run by its id, the beginning of its id, `latest`, or the name of a pipeline, whose latest it is.
 
     Raises:
         NotFoundError: none, or several; its notes say what to do.
     """
+    if pipeline is None and store.runs(1, name):
+        name, pipeline = "latest", name
     try:
         return store.get(name, pipeline)
     except NotFoundError as error:
@@ -50,28 +52,21 @@ def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
 
 
 def run_or_pipeline(store: RunStore, name: str, settings: Settings) -> Run | str:
-    """A run as `find_run` finds it; or the name, where it is that of a pipeline.
+    """The name, where it is that of a pipeline; else the run that `find_run` finds.
 
     Raises:
         NotFoundError: it is neither.
     """
-    found: Run | None = None
-    missing: NotFoundError | None = None
-    try:
-        found = find_run(store, name)
-    except NotFoundError as error:
-        missing = error
-    if found is not None and name in ("latest", found.id):
-        return found
-    # A pipeline's name may look like the beginning of an id.
     if store.runs(1, name):
         return name
-    if missing is not None:
+    try:
+        return find_run(store, name)
+    except NotFoundError:
         from assay.pipeline import find  # noqa: PLC0415 - --help shall not wait for it
 
         if not settings.pipelines_folder.is_dir() or name not in find(settings)[0]:
-            raise missing
-    return found or name
+            raise
+        return name
 
 
 @click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs orders")
