@@ -171,5 +171,5 @@ def test_purged_letters_keep_their_place_and_nothing_else(store: RunStore, tmp_p
     assert [(k.field, k.type, k.count, k.open) for k in store.reject_kinds(run)] == [("mail", "value_error", 2500, 0)]
     # Not in free pages, nor in the log of the database.
     store.purge_rejects("q", now + dt.timedelta(hours=1))
-    for file in (tmp_path / "deep/er").iterdir():
+    for file in (tmp_path / "deep/er").glob("*"):
         assert secret.encode() not in file.read_bytes()

@@ -124,14 +124,15 @@ class Queries:
 
     def _errors(self) -> _Errors:
         text = REJECTS.c.errors
+        # Names as literals: PostgreSQL does not know that two parameters, of which one is in GROUP BY, are equal.
         if self._dialect == "sqlite":
             each = sa.func.json_each(text).table_valued("value", name="error")
-            return _Errors(each, *(sa.func.json_extract(each.c.value, f"$.{name}") for name in _PARTS))
+            return _Errors(each, *(sa.func.json_extract(each.c.value, _literal(f"$.{name}")) for name in _PARTS))
         if self._dialect == "postgresql":
             # PostgreSQL's texts have no NUL.
             sound = sa.func.replace(text, "\\u0000", "\\ufffd")
-            one = sa.func.json_array_elements(sa.cast(sound, sa.JSON)).column_valued("error")
-            return _Errors(one, *(one.op("->>")(name) for name in _PARTS))
+            each = sa.func.json_array_elements(sa.cast(sound, sa.JSON)).table_valued("value", name="error")
+            return _Errors(each, *(each.c.value.op("->>")(_literal(name)) for name in _PARTS))
         raise ConfigurationError(
             f"a run store in {self._dialect} cannot be asked for kinds of errors: use SQLite or PostgreSQL"
         )
@@ -156,6 +157,10 @@ class _Errors:
         if (field := which.get("field")) is not None:
             made.append(_like(self.field, field))
         return made
+
+
+def _literal(text: str) -> sa.ColumnElement[str]:
+    return sa.literal_column(f"'{text}'")
 
 
 def _like(column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
