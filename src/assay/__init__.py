@@ -54,7 +54,18 @@ if TYPE_CHECKING:
     from assay.records import read, scan, validate
     from assay.result import Err, Ok
     from assay.settings import Settings
-    from assay.sinks import MemoryRepository, Parquet, Repository, Sql, SqlRepository, UnitOfWork
+    from assay.sinks import (
+        AnyUnitOfWork,
+        Entities,
+        MemoryRepository,
+        MemoryStore,
+        MemoryUnitOfWork,
+        Parquet,
+        Repository,
+        Sql,
+        SqlRepository,
+        UnitOfWork,
+    )
 
 # Where each public name is defined: loaded when it is first used, so that `assay --help` need not load Polars.
 _HOME = {
@@ -116,11 +127,23 @@ _HOME = {
     "assay.records": ("read", "scan", "validate"),
     "assay.result": ("Err", "Ok"),
     "assay.settings": ("Settings",),
-    "assay.sinks": ("MemoryRepository", "Parquet", "Repository", "Sql", "SqlRepository", "UnitOfWork"),
+    "assay.sinks": (
+        "AnyUnitOfWork",
+        "Entities",
+        "MemoryRepository",
+        "MemoryStore",
+        "MemoryUnitOfWork",
+        "Parquet",
+        "Repository",
+        "Sql",
+        "SqlRepository",
+        "UnitOfWork",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AnyUnitOfWork",
     "AssayError",
     "AuthorizationError",
     "CheckFailed",
@@ -134,6 +157,7 @@ __all__ = [
     "DiscountPricing",
     "DuplicateError",
     "EcbRates",
+    "Entities",
     "Err",
     "Explode",
     "Filter",
@@ -149,6 +173,8 @@ __all__ = [
     "Max",
     "Mean",
     "MemoryRepository",
+    "MemoryStore",
+    "MemoryUnitOfWork",
     "Min",
     "MoneyColumns",
     "NotFoundError",

@@ -62,6 +62,15 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, gt=0, description="Seconds without a sign of life after which a run on another machine is taken for dead."
     )
+    rejects_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days that the bytes of rejected records are kept, those of open ones too; by default for ever.",
+    )
+    redact: frozenset[str] = Field(
+        frozenset(),
+        description="Fields whose values are masked wherever rejected records are shown; names parted by commas.",
+    )
     batch_records: int = Field(16_384, gt=0, description="Records handled at a time.")
     batch_bytes: int = Field(64 * MIB, gt=0, description="Bytes of raw records handled at a time.")
 
@@ -75,6 +84,14 @@ class Settings(BaseSettings):
         except json.JSONDecodeError:
             # Neither the text nor what is wrong in it may be shown.
             return None
+
+    @field_validator("redact", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        if isinstance(names, list | tuple | set | frozenset) and all(isinstance(name, str) for name in names):
+            return [name.strip() for name in names if name.strip()]
+        return names
 
     @field_validator("project", "pipelines", "output")
     @classmethod

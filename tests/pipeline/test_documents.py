@@ -197,3 +197,17 @@ def test_senseless_options_are_refused(project: Path) -> None:
             assay.scan(b"", Paid, format="jsonl", **wrong)
     with pytest.raises(assay.ConfigurationError, match="Empty: has no fields"):
         assay.scan(b"", Empty, format="jsonl")
+
+
+def test_documents_of_csv_are_known_whatever_parts_its_cells(project: Path) -> None:
+    class Item(BaseModel):
+        order_id: str
+        quantity: int
+
+    (project / "a.csv").write_text("order_id;quantity\na;1\na;x\nb;2\n")
+    pipeline = Pipeline(
+        "semicolons",
+        source=Source("a.csv", Item, reject_with="order_id", delimiter=";"),
+        outputs={"lines": Rows(to=Parquet("out/lines"))},
+    )
+    assert pipeline.run().counts == {"read": 3, "written": 1, "filtered": 0, "rejected": 2}

@@ -1,5 +1,7 @@
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,3 +78,98 @@ def test_a_ledger_that_does_not_balance_says_all_that_is_wrong() -> None:
     ledger.rows["lines"] = 1
     ledger.money["EUR"] = Money()
     ledger.check({"lines": 1})
+
+
+def kinds_of(store: RunStore, **which: Any) -> list[tuple[Any, ...]]:
+    return [(k.stage, k.field, k.type, k.count, k.open, k.values, k.number) for k in store.reject_kinds(**which)]
+
+
+def test_dead_letters_are_found_by_what_is_asked(store: RunStore, tmp_path: Path) -> None:
+    def frame(*rows: tuple[str, str, list[tuple[str, str, str]]]) -> pl.DataFrame:
+        made = [
+            (
+                file,
+                i,
+                i,
+                i,
+                stage,
+                [{"loc": loc, "type": kind, "msg": "m", "input": v} for loc, kind, v in errors],
+                b"x",
+            )
+            for i, (file, stage, errors) in enumerate(rows)
+        ]
+        return pl.DataFrame(made, schema=REJECTS, orient="row")
+
+    formats = {"in/may.jsonl": "jsonl", "june_1.jsonl": "jsonl"}
+    runs = [store.start(name, {}, None, staging=tmp_path) for name in ("a", "b", "a")]
+    rows = frame(
+        ("in/may.jsonl", "validate", [("lines.0.price", "decimal", "x\x00"), ("id", "missing", "{}")]),
+        ("in/may.jsonl", "validate", [("lines.12.price", "decimal", "y")]),
+        ("june_1.jsonl", "pricing", [("", "pricing_error", "")]),
+        ("june_1.jsonl", "validate", [("id", "decimal", 'z"')]),
+    )
+    for run in runs:
+        store.add_rejects(run, rows, formats, 1)
+    store.close_rejects(runs[0], [1], "discarded", "why")
+
+    def numbers(**which: Any) -> list[tuple[int, int]]:
+        return [(runs.index(d.run), d.number) for d in store.dead_letters(**which)]
+
+    everything = [(run, number) for run in range(3) for number in (1, 2, 3, 4)]
+    assert numbers() == everything
+    assert numbers(limit=5) == everything[:5]
+    assert numbers(pipeline="b") == numbers(run=runs[1]) == everything[4:8]
+    assert numbers(pipeline="b", stage="pricing") == [(1, 3)]
+    assert numbers(pipeline="b", type="decimal") == [(1, 1), (1, 2), (1, 4)]
+    assert numbers(pipeline="b", field="id") == [(1, 1), (1, 4)]
+    # One error that is both, not one that is the one and another that is the other.
+    assert numbers(pipeline="b", field="id", type="decimal") == [(1, 4)]
+    assert numbers(pipeline="b", field="lines.*.price") == [(1, 1), (1, 2)]
+    assert numbers(pipeline="b", field="line") == []
+    assert numbers(pipeline="b", field="") == [(1, 3)]
+    assert numbers(pipeline="b", file="may.jsonl") == numbers(pipeline="b", file="in/may.jsonl") == [(1, 1), (1, 2)]
+    assert numbers(pipeline="b", file="june?1.jsonl") == numbers(pipeline="b", file="ay.jsonl") == []
+    assert numbers(pipeline="b", file="june_*") == [(1, 3), (1, 4)]
+    assert numbers(pipeline="a", state="open", file="*may*") == [(0, 2), (2, 1), (2, 2)]
+    assert store.count_rejects(pipeline="a", field="id") == {"open": 3, "discarded": 1}
+    assert kinds_of(store, run=runs[1]) == [
+        ("pricing", "", "pricing_error", 1, 1, 1, 3),
+        ("validate", "id", "decimal", 1, 1, 1, 4),
+        ("validate", "id", "missing", 1, 1, 1, 1),
+        ("validate", "lines.0.price", "decimal", 1, 1, 1, 1),
+        ("validate", "lines.12.price", "decimal", 1, 1, 1, 2),
+    ]
+    assert kinds_of(store, pipeline="a", field="id") == [
+        ("validate", "id", "decimal", 2, 2, 1, 4),
+        # The first that can still be mended.
+        ("validate", "id", "missing", 2, 1, 1, 1),
+    ]
+    assert store.reject_kinds(pipeline="a", type="missing")[0].run == runs[2]
+    assert store.pipelines() == ["a", "b"]
+
+
+def test_purged_letters_keep_their_place_and_nothing_else(store: RunStore, tmp_path: Path) -> None:
+    secret = "canary-4711-of-anna@example.org"
+    error = {"loc": "mail", "type": "value_error", "msg": f"Value error, {secret}", "input": secret}
+    rows = [("f.jsonl", i, i + 1, i * 10, "validate", [error], f"{i} {secret}".encode()) for i in range(2500)]
+    run = store.start("p", {}, None, staging=tmp_path)
+    other = store.start("q", {}, None, staging=tmp_path)
+    for one in (run, other):
+        store.add_rejects(one, pl.DataFrame(rows, schema=REJECTS, orient="row"), {"f.jsonl": "jsonl"}, 1)
+    store.edit_reject(run, 1, secret.encode())
+    store.close_rejects(run, [2], "discarded", "a test")
+    now = dt.datetime.now(dt.UTC)
+    assert store.purge_rejects("p", now - dt.timedelta(hours=1)) == {}
+    assert store.purge_rejects("p", now + dt.timedelta(hours=1)) == {"open": 2499, "discarded": 1}
+    assert store.purge_rejects("p", now + dt.timedelta(hours=1)) == {}
+    assert store.count_rejects(run) == {"purged": 2500}
+    assert store.count_rejects(other) == {"open": 2500}
+    first, second = store.dead_letter(run, 1), store.dead_letter(run, 2)
+    assert (first.raw, first.edited, first.state, first.closed_by) == (b"", None, "purged", "it was open")
+    assert (second.record, second.line, second.offset, second.closed_by) == (1, 2, 10, "it was discarded: a test")
+    assert first.errors == [{"loc": "mail", "type": "value_error", "msg": "", "input": ""}]
+    assert [(k.field, k.type, k.count, k.open) for k in store.reject_kinds(run)] == [("mail", "value_error", 2500, 0)]
+    # Not in free pages, nor in the log of the database.
+    store.purge_rejects("q", now + dt.timedelta(hours=1))
+    for file in (tmp_path / "deep/er").glob("*"):
+        assert secret.encode() not in file.read_bytes()

@@ -1,4 +1,4 @@
-"""A unit of work commits all or nothing, and is over when it is over."""
+"""Units of work in a database: what the battery (test_unit_conformance.py) does not say of all of them."""
 
 from __future__ import annotations
 
@@ -96,82 +96,9 @@ def test_any_error_undoes_everything(engine: Engine, factory: Factory, error: Ba
     assert stored(engine) == []
 
 
-def test_what_was_saved_and_found_can_be_read_afterwards(factory: Factory) -> None:
-    with UnitOfWork(factory, orders=Order) as uow:
-        saved = uow.orders.add(Order(net=Decimal("1.50")))
-    assert (saved.id, saved.net) == (1, Decimal("1.50"))
-    with UnitOfWork(factory, orders=Order) as uow:
-        found = uow.orders.get(1)
-    assert found is not None
-    assert found.net == Decimal("1.50")
-
-
-def test_it_cannot_be_used_before_or_after_its_block(factory: Factory) -> None:
-    unit = UnitOfWork(factory, orders=Order)
-    with pytest.raises(UnitOfWorkError, match="has not begun"):
-        _ = unit.orders
-    with unit as uow:
-        kept = uow.orders
-    for use in (
-        lambda: unit.orders,
-        lambda: kept.get(1),
-        kept.list,
-        lambda: kept.save(order(1)),
-        lambda: kept.add(order(1)),
-        lambda: kept.delete(1),
-        unit.commit,
-        unit.rollback,
-        unit.__enter__,
-    ):
-        with pytest.raises(UnitOfWorkError, match="has ended"):
-            use()
-    assert issubclass(UnitOfWorkError, AssayError)
-
-
-def test_it_cannot_be_nested_in_itself_but_another_can(engine: Engine, factory: Factory) -> None:
-    unit = UnitOfWork(factory, orders=Order)
-    with unit, pytest.raises(UnitOfWorkError, match="is in use: make another one"), unit:
-        pass
-    with UnitOfWork(factory, orders=Order) as outer, UnitOfWork(factory, orders=Order) as inner:
-        assert outer.orders.list() == inner.orders.list() == []
-
-
-def test_a_refused_nesting_does_not_end_the_outer_block(engine: Engine, factory: Factory) -> None:
-    unit = UnitOfWork(factory, orders=Order)
-    with unit:
-        unit.orders.add(order(1))
-        with pytest.raises(UnitOfWorkError), unit:
-            pass
-        unit.orders.add(order(2))
-    assert stored(engine) == [1, 2]
-
-
-def test_an_unknown_repository_is_an_error_that_lists_the_known_ones(factory: Factory) -> None:
-    with (
-        UnitOfWork(factory, orders=Order) as uow,
-        pytest.raises(AttributeError, match=r'no repository "order"\. Did you mean "orders"'),
-    ):
-        _ = uow.order
-
-
-@pytest.mark.parametrize("name", ["commit", "rollback", "_factory", "__init__"])
-def test_a_repository_cannot_take_the_name_of_what_a_unit_needs(factory: Factory, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f'cannot be called "{name}"'):
-        UnitOfWork(factory, **{name: Order})
-
-
 def test_a_class_that_is_not_mapped_is_refused_at_once(factory: Factory) -> None:
     with pytest.raises(ConfigurationError, match="int is no class that SQLAlchemy maps"):
         UnitOfWork(factory, numbers=int)
-
-
-def test_a_duplicate_that_is_caught_leaves_the_unit_usable(engine: Engine, factory: Factory) -> None:
-    with UnitOfWork(factory, orders=Order) as uow:
-        uow.orders.add(order(1))
-        with pytest.raises(DuplicateError):
-            uow.orders.add(order(1))
-        uow.orders.add(order(2))
-    assert stored(engine) == [1, 2]
 
 
 def test_a_unit_that_has_failed_says_so_even_if_the_error_was_caught(
@@ -190,21 +117,6 @@ def test_a_unit_that_has_failed_says_so_even_if_the_error_was_caught(
     with pytest.raises(UnitOfWorkError, match="nothing was committed"):
         work()
     assert stored(engine) == []
-
-
-def test_parts_of_a_unit_can_be_committed_and_undone(engine: Engine, factory: Factory) -> None:
-    def work() -> None:
-        with UnitOfWork(factory, orders=Order) as uow:
-            uow.orders.add(order(1))
-            uow.commit()
-            uow.orders.add(order(2))
-            uow.rollback()
-            uow.orders.add(order(3))
-            raise ValueError("later")
-
-    with pytest.raises(ValueError, match="later"):
-        work()
-    assert stored(engine) == [1]
 
 
 def test_a_commit_that_fails_is_told_and_undone(
@@ -246,3 +158,15 @@ def test_a_factory_that_fails_leaves_nothing_open() -> None:
     unit = UnitOfWork(refuse, orders=Order)
     with pytest.raises(OSError, match="no database"), unit:
         pass
+
+
+def test_its_own_error_is_one_of_ours_and_another_unit_can_be_nested(factory: Factory) -> None:
+    assert issubclass(UnitOfWorkError, AssayError)
+    with UnitOfWork(factory, orders=Order) as outer, UnitOfWork(factory, orders=Order) as inner:
+        assert outer.orders.list() == inner.orders.list() == []
+
+
+def test_an_identity_that_the_database_makes_can_be_read_afterwards(factory: Factory) -> None:
+    with UnitOfWork(factory, orders=Order) as uow:
+        saved = uow.orders.add(Order(net=Decimal("1.50")))
+    assert (saved.id, saved.net) == (1, Decimal("1.50"))

@@ -185,6 +185,19 @@ def storing(repository: assay.Repository[Customer]) -> None:
         storing(assay.SqlRepository(session, Customer))
 
 
+def billing(work: assay.AnyUnitOfWork) -> None:
+    with work:
+        customers: assay.Repository[Customer] = work.customers
+        assert_type(customers.get("C-1"), Customer | None)
+        storing(work.customers)
+        work.rollback()
+
+
+billing(UnitOfWork(sessionmaker(sa.create_engine("sqlite://")), customers=Customer))
+billing(assay.MemoryUnitOfWork(assay.MemoryStore(), customers=Customer))
+Rows(to=assay.Entities(Customer, "sqlite:///shop.db", mode="delete_missing", key=("name",)))
+
+
 class Shouting:
     """A format of one's own."""
 

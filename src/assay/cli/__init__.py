@@ -27,7 +27,7 @@ COMMANDS = {
     "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
     "runs": ("assay.cli.runs", "Look", "List past runs, or show one."),
     "explain": ("assay.cli.explain", "Look", "Show how one record came to its price, and prove it."),
-    "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay or discard rejected records."),
+    "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay, discard or purge rejected records."),
 }
 SECTIONS = ("Build", "Run", "Look")
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -148,6 +148,18 @@ def _line(cells: Sequence[str], names: Sequence[str], widths: Mapping[str, int],
 def print_json(document: object) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def print_json_list(head: Mapping[str, object], name: str, items: Iterable[object]) -> None:
+    """One JSON document whose last member is a list that need not fit into memory."""
+    opening = json.dumps({**head, name: []}, ensure_ascii=False, indent=2, default=str)
+    click.echo(opening.removesuffix("]\n}"), nl=False)
+    between = "\n"
+    for item in items:
+        text = textwrap.indent(json.dumps(item, ensure_ascii=False, indent=2, default=str), "    ")
+        click.echo(between + text, nl=False)
+        between = ",\n"
+    click.echo("]\n}" if between == "\n" else "\n  ]\n}")
 
 
 def print_error(message: str, hints: Sequence[str] = ()) -> None:

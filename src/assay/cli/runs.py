@@ -29,16 +29,19 @@ def open_store(settings: Settings) -> Iterator[RunStore]:
 
 
 def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
-    """A run by its id, the beginning of its id, or `latest`.
+    """A run by its id, the beginning of its id, `latest`, or the name of a pipeline, whose latest it is.
 
     Raises:
         NotFoundError: none, or several; its notes say what to do.
     """
+    if pipeline is None and store.runs(1, name):
+        name, pipeline = "latest", name
     try:
         return store.get(name, pipeline)
     except NotFoundError as error:
-        known = [run.id for run in store.runs(1000, pipeline)]
-        near = nearest(name, known)
+        runs = store.runs(1000, pipeline)
+        known = [run.id for run in runs]
+        near = nearest(name, [*known, *{run.pipeline for run in runs}])
         if not known:
             error.add_note("There are no runs yet; assay run NAME makes one.")
         elif near:
@@ -48,21 +51,43 @@ def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
         raise
 
 
-@click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs --pipeline orders")
-@click.argument("run", required=False)
+def run_or_pipeline(store: RunStore, name: str, settings: Settings) -> Run | str:
+    """The name, where it is that of a pipeline; else the run that `find_run` finds.
+
+    Raises:
+        NotFoundError: it is neither.
+    """
+    if store.runs(1, name):
+        return name
+    try:
+        return find_run(store, name)
+    except NotFoundError:
+        from assay.pipeline import find  # noqa: PLC0415 - --help shall not wait for it
+
+        if not settings.pipelines_folder.is_dir() or name not in find(settings)[0]:
+            raise
+        return name
+
+
+@click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs orders")
+@click.argument("run", metavar="[RUN|PIPELINE]", required=False)
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
-    """List past runs, the last first; or show RUN (an id, the beginning of one, or latest)."""
+    """List past runs, the last first, all or those of PIPELINE; or show RUN (its id, the beginning, or latest)."""
     from assay.cli.run import print_result  # noqa: PLC0415 - --help shall not wait for these
     from assay.pipeline import load, result_of  # noqa: PLC0415
     from assay.settings import Settings  # noqa: PLC0415
 
     settings = Settings.load()
     with open_store(settings) as store:
+        one: Run | str | None = None
         if run is not None:
-            one = find_run(store, run, pipeline)
+            one = find_run(store, run, pipeline) if pipeline else run_or_pipeline(store, run, settings)
+        if isinstance(one, str):
+            pipeline = one
+        elif one is not None:
             result = result_of(one, settings.run_store_url)
             if as_json:
                 print_json(result.as_json())

@@ -2,7 +2,7 @@
 
 from assay.pipeline.checks import Check, ControlTotal, Freshness, Holds, Pending, RowCount, Unique
 from assay.pipeline.definition import MoneyColumns, Pipeline, Source
-from assay.pipeline.execution import recover, replay
+from assay.pipeline.execution import purge, recover, replay
 from assay.pipeline.explaining import Explanation, explain
 from assay.pipeline.latest import Latest, latest
 from assay.pipeline.loading import Broken, find, load
@@ -41,6 +41,7 @@ __all__ = [
     "find",
     "latest",
     "load",
+    "purge",
     "recover",
     "replay",
     "result_of",

@@ -20,14 +20,14 @@ from assay.pipeline.checks import Pending, run_checks
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
-from assay.pipeline.findings import many_rejects, replays_replaced
+from assay.pipeline.findings import many_rejects, purged_open, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.publishing import Publication, outputs_of, publish_all
-from assay.pipeline.rejecting import RejectLog, replayable
+from assay.pipeline.rejecting import RejectLog, purge_expired, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
@@ -162,6 +162,19 @@ def abandon(pipeline: Pipeline, run_name: str, settings: Settings) -> Result:
         message = "given up before all it had decided to publish was published; some outputs may have its rows"
         store.finish(found.id, "failed", error={"type": "Abandoned", "message": message})
         return result_of(store.get(found.id), settings.run_store_url)
+
+
+def purge(pipeline: str, days: int, settings: Settings) -> dict[str, int]:
+    """Delete the bytes of the dead letters of a pipeline's runs that began more than some days ago.
+
+    Returns:
+        How many there were by the state they had.
+
+    Raises:
+        ConfigurationError: a run of the pipeline is under way.
+    """
+    with open_store(settings) as store, _only_run(store, pipeline, settings):
+        return purge_expired(store, pipeline, days)
 
 
 def recover(store: RunStore, pipeline: str) -> list[Run]:
@@ -331,7 +344,17 @@ class Execution:
         """End without a trace: what this run would publish is published."""
         _clear(self._staging)
         self._store.forget(self._id)
-        return replace(result_of(earlier, self._plan.settings.run_store_url), repeats=True)
+        result = result_of(earlier, self._plan.settings.run_store_url)
+        return replace(result, repeats=True, ledger=self._with_purged(result.ledger))
+
+    def _with_purged(self, ledger: dict[str, Any]) -> dict[str, Any]:
+        """Purge the dead letters whose time is over; returns the ledger with how many there were."""
+        days = None if self._options.dry_run else self._plan.settings.rejects_days
+        purged = purge_expired(self._store, self._plan.pipeline.name, days)
+        if not purged:
+            return ledger
+        warnings = [*ledger.get("warnings", []), *purged_open(purged, days)]
+        return ledger | {"purged": purged} | ({"warnings": warnings} if warnings else {})
 
     @property
     def _definition(self) -> dict[str, Any]:
@@ -417,7 +440,7 @@ class Execution:
             self._id,
             status,
             seconds=time.monotonic() - self._started,
-            ledger=kept.ledger or self._ledger_json(),
+            ledger=self._with_purged(kept.ledger or self._ledger_json()),
             outputs=outputs,
             error=error,
         )

@@ -12,9 +12,9 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from assay.pipeline.incremental import Selection
-from assay.reading import Problem, ProcessorFactory, RawRecord, SourceFile
+from assay.reading import Problem, Processor, ProcessorFactory, RawRecord, SourceFile
 from assay.reading.raw import TOO_LONG
-from assay.records import Batch, FileCount, RecordReader
+from assay.records import Batch, FileCount, Format, RecordReader
 from assay.runs import DeadLetter, KnownFiles, stat_of
 
 OnBytes = Callable[[int], None]
@@ -134,12 +134,7 @@ class ReplayFeed:
         """Judge the kept bytes, as edited, by today's model."""
         counts: dict[str, FileCount] = {}
         for (source, fmt), letters in groupby(self._letters(), key=lambda d: (d.source, d.format)):
-            told = self._reader.format.options()
-            # Kept bytes are one record, so that nothing has to be found; what is told of other formats is not for this.
-            takes = {"xml": ("namespaces", "empty_as_null"), "csv": ("empty_as_null", "delimiter", "quote", "columns")}
-            processor = ProcessorFactory.create(
-                fmt, **{name: told[name] for name in takes.get(fmt, ("empty_as_null",))}
-            )
+            processor = record_processor(fmt, self._reader.format)
             yield from self._reader.raw_batches(
                 counts.setdefault(source, FileCount(source)), map(_raw, letters), processor
             )
@@ -169,6 +164,16 @@ class ReplayFeed:
     def formats(self) -> dict[str, str]:
         """As they were read first."""
         return {letter.source: letter.format for letter in self._letters()}
+
+
+def record_processor(name: str, told: Format) -> Processor:
+    """What reads the kept bytes of one record.
+
+    Nothing has to be found in them, and what is told of other formats is not for this one.
+    """
+    takes = {"xml": ("namespaces", "empty_as_null"), "csv": ("empty_as_null", "delimiter", "quote", "columns")}
+    options = told.options()
+    return ProcessorFactory.create(name, **{option: options[option] for option in takes.get(name, ("empty_as_null",))})
 
 
 def _raw(letter: DeadLetter) -> RawRecord:

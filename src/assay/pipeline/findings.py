@@ -36,5 +36,15 @@ def replays_replaced(store: RunStore, run: str, previous: Run | None) -> Iterato
         )
 
 
+def purged_open(purged: Mapping[str, int], days: int | None) -> Iterator[str]:
+    """That records which nobody had dealt with can be replayed no more."""
+    count = purged.get("open", 0)
+    if count:
+        yield (
+            f"{count:,} open rejects of runs older than {days} days were purged (setting rejects_days): "
+            "their bytes are gone, and they cannot be replayed any more"
+        )
+
+
 def _digest(raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,12 +11,11 @@ import polars as pl
 
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.documents import DocumentFinder
-from assay.pipeline.feed import Feed
+from assay.pipeline.feed import Feed, record_processor
 from assay.pipeline.plan import Plan
 from assay.pipeline.steps import REJECTED
 from assay.pipeline.steps.deduplicate import CONFLICT
-from assay.reading import ProcessorFactory
-from assay.records import REJECTS, worded
+from assay.records import REJECTS, Redaction, worded
 from assay.runs import DeadLetter, Ledger, Run, RunStore
 
 
@@ -40,19 +40,23 @@ class RejectLog:
         self._settings = plan.settings
         self._ledger = ledger
         self._replayed = replayed
+        self._redaction = Redaction(plan.settings.redact)
+        self._format = plan.reader.format
         self._number = 1
         self._late: list[pl.DataFrame] = []
         self._again: set[tuple[str, int]] = set()
         source = plan.pipeline.source
         self._column = source.reject_with
         self._finder = DocumentFinder(plan.reader.columns, source.reject_with) if source.reject_with else None
+        if replayed is not None and self._finder is not None:
+            self._note_withheld(replayed, self._finder)
 
     def early(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
         """Keep what reading and validation have rejected, of one source."""
         if not rejects.height:
             return
         if self._finder is not None:
-            found = self._finder.find(rejects["raw"], ProcessorFactory.create(formats[rejects["source"][0]]))
+            found = self._finder.find(rejects["raw"], record_processor(formats[rejects["source"][0]], self._format))
             for document, row in zip(found, rejects.iter_rows(named=True), strict=True):
                 self._note_document(document, row["source"], row["record"], row["errors"])
         self._keep(rejects, formats)
@@ -131,11 +135,28 @@ class RejectLog:
         self._ledger.rejected.update(rejects["stage"].to_list())
         self.reasons.update(errors[0]["type"] for errors in rejects["errors"].to_list())
         if self._replayed is None:
-            self._store.add_rejects(self._run, rejects, formats, self._number)
+            self._store.add_rejects(self._run, self._redacted(rejects, formats), formats, self._number)
         else:
             # The dead letters of a replay are in the store already.
             self._again.update(rejects.select("source", "record").iter_rows())
         self._number += rejects.height
+
+    def _note_withheld(self, replayed: Run, finder: DocumentFinder) -> None:
+        """What a replay does not read is not published, and so its document is not."""
+        for letter in self._store.dead_letters(replayed.id, state="open"):
+            if not _is_read_again(letter):
+                (document,) = finder.find([letter.raw], record_processor(letter.format, self._format))
+                self._note_document(document, letter.source, letter.record, letter.errors)
+
+    def _redacted(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> pl.DataFrame:
+        """The rejects without the values of fields that are not to be kept in errors."""
+        if not self._redaction or not rejects.height:
+            return rejects
+        rows = rejects.select("errors", "raw", "source").iter_rows()
+        errors = [
+            self._redaction.errors(one, raw, formats[source], self._format.options()) for one, raw, source in rows
+        ]
+        return rejects.with_columns(pl.Series("errors", errors, dtype=REJECTS["errors"]))
 
     def _note_document(self, document: str | None, source: str, record: int, errors: list[dict[str, str]]) -> None:
         if document is None:
@@ -147,8 +168,25 @@ class RejectLog:
 def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
     """Open dead letters that a replay reads: those that only conflict with what was published must be mended first."""
     for letter in store.dead_letters(run, state="open"):
-        if letter.edited is not None or all(error["type"] != CONFLICT for error in letter.errors):
+        if _is_read_again(letter):
             yield letter
+
+
+def _is_read_again(letter: DeadLetter) -> bool:
+    return letter.edited is not None or all(error["type"] != CONFLICT for error in letter.errors)
+
+
+def purge_expired(store: RunStore, pipeline: str, days: int | None) -> dict[str, int]:
+    """Delete the bytes of dead letters of runs that began more than some days ago; None keeps all.
+
+    Call it under the pipeline's lock: a replay reads dead letters more than once.
+
+    Returns:
+        How many there were by the state they had.
+    """
+    if days is None:
+        return {}
+    return store.purge_rejects(pipeline, dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
 
 
 def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from assay.records.batches import TRACE, Batch, EmptySourceWarning, FileCount, Format, RecordReader
 from assay.records.columns import Columns
+from assay.records.redaction import MASK, Redaction
 from assay.records.reject_writer import RejectsTo
 from assay.records.rejects import ERRORS, REJECTS, Reject, Stage, rejects_frame, worded
 from assay.records.scan import Read, read, scan
@@ -10,6 +11,7 @@ from assay.records.verdict import validate
 
 __all__ = [
     "ERRORS",
+    "MASK",
     "REJECTS",
     "TRACE",
     "Batch",
@@ -20,6 +22,7 @@ __all__ = [
     "Format",
     "Read",
     "RecordReader",
+    "Redaction",
     "Reject",
     "RejectsTo",
     "Stage",

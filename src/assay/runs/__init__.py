@@ -1,5 +1,6 @@
 """Runs: their history, ledger and manifest, and the records they rejected."""
 
+from assay.runs.dead_letters import Kind, State, Which
 from assay.runs.known_files import KnownFiles, stat_of
 from assay.runs.lease import Lease
 from assay.runs.ledger import Ledger, Money
@@ -9,6 +10,7 @@ from assay.runs.store import DeadLetter, Run, RunStore, Status
 
 __all__ = [
     "DeadLetter",
+    "Kind",
     "KnownFiles",
     "Lease",
     "Ledger",
@@ -16,7 +18,9 @@ __all__ = [
     "PublishedFiles",
     "Run",
     "RunStore",
+    "State",
     "Status",
+    "Which",
     "environment",
     "note_published",
     "stat_of",

@@ -8,16 +8,17 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Unpack
 
 import polars as pl
 import sqlalchemy as sa
 
 from assay.errors import ConfigurationError, NotFoundError
 from assay.records import REJECTS as FRAME
+from assay.runs.dead_letters import Kind, Queries, State, Which
 from assay.runs.known_files import KnownFiles
 from assay.runs.lease import Lease, leased
 from assay.runs.published_files import PublishedFiles, forget_published
@@ -53,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One rejected record as it is kept."""
+    """One rejected record as it is kept; `raw` is empty once it is purged."""
 
     run: str
     number: int
@@ -66,7 +67,7 @@ class DeadLetter:
     errors: list[dict[str, str]]
     raw: bytes
     edited: bytes | None
-    state: Literal["open", "replayed", "discarded"]
+    state: State
     closed_by: str | None
 
     @property
@@ -95,6 +96,7 @@ class RunStore:
         except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
             # An ImportError is the missing driver of a database.
             raise ConfigurationError(f"the run store {shown} cannot be used: {error}") from None
+        self._letters = Queries(parsed.get_backend_name())
         if parsed.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
         try:
@@ -259,6 +261,11 @@ class RunStore:
         with self._engine.connect() as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
+    def pipelines(self) -> list[str]:
+        """The names of all pipelines that have runs."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(RUNS.c.pipeline).distinct().order_by(RUNS.c.pipeline)))
+
     def add_rejects(self, run: str, rejects: pl.DataFrame, formats: Mapping[str, str], first: int) -> None:
         """Keep rejects, numbered from `first`; `formats` tells by source how they are read."""
         if not rejects.height:
@@ -282,11 +289,17 @@ class RunStore:
         with self._engine.begin() as connection:
             connection.execute(REJECTS.insert(), rows)
 
-    def dead_letters(self, run: str, *, state: str | None = None) -> Iterator[DeadLetter]:
-        """The dead letters of a run in order, one at a time from the database."""
-        query = sa.select(REJECTS).where(REJECTS.c.run == run).order_by(REJECTS.c.number)
-        if state is not None:
-            query = query.where(REJECTS.c.state == state)
+    def dead_letters(
+        self, run: str | None = None, *, limit: int | None = None, **which: Unpack[Which]
+    ) -> Iterator[DeadLetter]:
+        """Dead letters by run and number, one at a time from the database.
+
+        Args:
+            run: Id of the run; by default of all runs.
+            limit: At most so many.
+            which: What else is asked of them; see `Which`.
+        """
+        query = self._letters.letters(run, limit, which)
         with self._engine.connect().execution_options(yield_per=1000) as connection:
             for row in connection.execute(query).mappings():
                 yield _letter(row)
@@ -304,11 +317,32 @@ class RunStore:
             raise NotFoundError(f"reject of run {run}", number)
         return _letter(row)
 
-    def count_rejects(self, run: str) -> dict[str, int]:
-        """Dead letters of a run by state."""
-        query = sa.select(REJECTS.c.state, sa.func.count()).where(REJECTS.c.run == run).group_by(REJECTS.c.state)
+    def count_rejects(self, run: str | None = None, **which: Unpack[Which]) -> dict[str, int]:
+        """Dead letters by state."""
         with self._engine.connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(self._letters.states(run, which))}
+
+    def reject_kinds(self, run: str | None = None, **which: Unpack[Which]) -> list[Kind]:
+        """What kinds of errors dead letters have, the most frequent first; counted by the database.
+
+        Raises:
+            ConfigurationError: the store's database cannot be asked for errors.
+        """
+        with self._engine.connect() as connection:
+            firsts: dict[tuple[str, ...], tuple[str, int]] = {}
+            open_ones: dict[tuple[str, ...], tuple[str, int]] = {}
+            for *kind, of, number, still_open in connection.execute(self._letters.firsts(run, which)):
+                firsts.setdefault(tuple(kind), (of, number))
+                if still_open is not None:
+                    open_ones.setdefault(tuple(kind), (of, still_open))
+            counted = connection.execute(self._letters.kinds(run, which)).all()
+        kinds = []
+        for stage, field, kind, count, still_open, values in counted:
+            place = open_ones.get((stage, field, kind)) or firsts.get((stage, field, kind))
+            # What was added in between has no first one yet.
+            if place is not None:
+                kinds.append(Kind(stage, field, kind, count, still_open, values, *place))
+        return sorted(kinds, key=lambda kind: (-kind.count, kind.stage, kind.field, kind.type))
 
     def close_rejects(self, run: str, numbers: Sequence[int], state: Literal["replayed", "discarded"], by: str) -> None:
         """Mark dead letters as done with: by which replay, or for what reason."""
@@ -329,6 +363,37 @@ class RunStore:
                 .where(REJECTS.c.run == run, REJECTS.c.number == number)
                 .values(edited=zstd.compress(data))
             )
+
+    def purge_rejects(self, pipeline: str, before: dt.datetime) -> dict[str, int]:
+        """Delete the bytes of the dead letters of runs that began before a moment, and the values in their errors.
+
+        Counts, places and kinds of errors stay; the state becomes "purged", and `closed_by` says what it was.
+
+        Returns:
+            How many there were by the state they had.
+        """
+        moment = before.astimezone(dt.UTC).isoformat(timespec="seconds")
+        runs = sa.select(RUNS.c.id).where(RUNS.c.pipeline == pipeline, RUNS.c.started < moment)
+        query = sa.select(REJECTS).where(REJECTS.c.run.in_(runs), REJECTS.c.state != "purged").limit(1000)
+        counts: dict[str, int] = {}
+        with self._engine.connect() as connection, _erasing(connection):
+            while found := connection.execute(query).mappings().all():
+                connection.execute(
+                    REJECTS.update()
+                    .where(REJECTS.c.run == sa.bindparam("of"), REJECTS.c.number == sa.bindparam("at"))
+                    .values(
+                        raw=b"",
+                        edited=None,
+                        state="purged",
+                        errors=sa.bindparam("emptied"),
+                        closed_by=sa.bindparam("was"),
+                    ),
+                    [_purged(row) for row in found],
+                )
+                connection.commit()
+                for row in found:
+                    counts[row["state"]] = counts.get(row["state"], 0) + 1
+        return counts
 
     def copy_edits(self, old: str, run: str) -> int:
         """Edit the open dead letters of a run as those of another run were edited that have the same bytes.
@@ -374,6 +439,28 @@ def _durable(connection: Any, _record: object) -> None:
     cursor.close()
 
 
+@contextmanager
+def _erasing(connection: sa.Connection) -> Iterator[None]:
+    """SQLite would leave what is deleted in free pages and in its log: here it is overwritten."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+        connection.commit()
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _purged(row: Mapping[Any, Any]) -> dict[str, str]:
+    # Messages may name the value, too.
+    errors = [{"loc": e["loc"], "type": e["type"], "msg": "", "input": ""} for e in _load(row["errors"])]
+    was = ": ".join(part for part in (row["state"], row["closed_by"]) if part)
+    return {"of": row["run"], "at": row["number"], "emptied": _dump(errors), "was": f"it was {was}"}
+
+
 def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
@@ -401,7 +488,7 @@ def _run(row: Mapping[Any, Any]) -> Run:
 def _letter(row: Mapping[Any, Any]) -> DeadLetter:
     fields = dict(row)
     fields["errors"] = _load(fields["errors"])
-    fields["raw"] = zstd.decompress(fields["raw"])
+    fields["raw"] = zstd.decompress(fields["raw"]) if fields["state"] != "purged" else b""
     fields["edited"] = None if fields["edited"] is None else zstd.decompress(fields["edited"])
     return DeadLetter(**fields)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from assay.sinks.entities import Entities
+from assay.sinks.memory import MemoryStore, MemoryUnitOfWork
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
 from assay.sinks.registry import SinkFactory, discard, is_published, publish
@@ -9,11 +11,15 @@ from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
 from assay.sinks.sql_values import SqlDecimal
 from assay.sinks.staging import staged_rows
-from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
+from assay.sinks.unit_of_work import AnyUnitOfWork, UnitOfWork, UnitOfWorkError
 
 __all__ = [
     "MODES",
+    "AnyUnitOfWork",
+    "Entities",
     "MemoryRepository",
+    "MemoryStore",
+    "MemoryUnitOfWork",
     "Mode",
     "OnSchemaChange",
     "OpenSink",

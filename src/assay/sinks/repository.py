@@ -178,41 +178,52 @@ class MemoryRepository(Generic[T]):
     Args:
         entity: The class.
         key: Names of the attributes that are the identity; by default the primary key of a mapped class, else "id".
+        kept: Gives the dict that keeps the objects by identity; by default it is one of its own.
     """
 
-    def __init__(self, entity: type[T], key: str | tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        entity: type[T],
+        key: str | tuple[str, ...] | None = None,
+        *,
+        kept: Callable[[], dict[Any, T]] | None = None,
+    ) -> None:
         self._entity = entity
         self._key = _key(entity) if key is None else (key,) if isinstance(key, str) else key
-        self._kept: dict[Any, T] = {}
+        own: dict[Any, T] = {}
+        self._kept = kept or (lambda: own)
 
     def get(self, identifier: Any) -> T | None:
         """A copy of the object, or None."""
-        found = self._kept.get(identifier)
+        found = self._kept().get(identifier)
         return None if found is None else _copy(found)
 
     def list(self, limit: int = 100) -> builtins.list[T]:
         """Copies of the first `limit` objects, in the order of their identities."""
         _check_limit(limit)
-        return [_copy(self._kept[identifier]) for identifier in sorted(self._kept)[:limit]]
+        kept = self._kept()
+        return [_copy(kept[identifier]) for identifier in sorted(kept)[:limit]]
 
     def save(self, entity: T) -> T:
         """Insert or update."""
-        self._kept[self._identity(entity)] = _copy(entity)
+        self._kept()[self._identity(entity)] = _copy(entity)
         return entity
 
     def add(self, entity: T) -> T:
         """Insert."""
         identity = self._identity(entity)
-        if identity in self._kept:
+        kept = self._kept()
+        if identity in kept:
             raise DuplicateError(self._entity.__name__, identity)
-        self._kept[identity] = _copy(entity)
+        kept[identity] = _copy(entity)
         return entity
 
     def delete(self, identifier: Any) -> None:
         """Remove."""
-        if identifier not in self._kept:
+        kept = self._kept()
+        if identifier not in kept:
             raise NotFoundError(self._entity.__name__, identifier)
-        del self._kept[identifier]
+        del kept[identifier]
 
     def _identity(self, entity: T) -> Any:
         if not isinstance(entity, self._entity):

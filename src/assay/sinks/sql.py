@@ -103,7 +103,10 @@ class Sql:
             url = _sqlite(root / file)
         else:
             url = self.url
-        return OpenSql(self, Database(url, self.table, name), staging)
+        return self._opened(Database(url, self.table, name), staging)
+
+    def _opened(self, database: Database, staging: Path) -> OpenSql:
+        return OpenSql(self, database, staging)
 
     def under(self, folder: Path) -> Sql:
         """The same table in an SQLite file of the same name in `folder`; another database stays."""
@@ -138,8 +141,8 @@ class Sql:
             token = sa.select(PUBLICATIONS.c.id).filter_by(run=run_id, output=staged["output"])
             return connection.execute(token).first() is not None
 
-    @staticmethod
-    def _publish(database: Database, staged: Mapping[str, Any], run_id: str) -> bool:
+    @classmethod
+    def _publish(cls, database: Database, staged: Mapping[str, Any], run_id: str) -> bool:
         output = staged["output"]
         with database.writing() as connection:
             PUBLICATIONS.create(connection, checkfirst=True)
@@ -149,7 +152,7 @@ class Sql:
             if staged["read"] and database.latest(connection)[0] != staged["base"]:
                 raise SinkError("another run has published since this one read what was there: run again", sink=output)
             files = verified(staged)
-            _load(connection, database, staged, files)
+            cls._load(connection, database, staged, files)
             schema = scan(files, "arrow").collect_schema()
             publication = {
                 "run": run_id,
@@ -161,6 +164,12 @@ class Sql:
             }
             connection.execute(PUBLICATIONS.insert(), publication)
         return True
+
+    @staticmethod
+    def _load(
+        connection: sa.Connection, database: Database, staged: Mapping[str, Any], files: Sequence[StagedFile]
+    ) -> None:
+        _load(connection, database, staged, files)
 
 
 class OpenSql:
