@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from assay.sinks.csv import Csv
+from assay.sinks.jsonl import Jsonl
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
 from assay.sinks.registry import SinkFactory, discard, is_published, publish
@@ -13,6 +15,8 @@ from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
 __all__ = [
     "MODES",
+    "Csv",
+    "Jsonl",
     "MemoryRepository",
     "Mode",
     "OnSchemaChange",

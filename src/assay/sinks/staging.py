@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import polars as pl
 import polars.selectors as cs
@@ -44,25 +44,72 @@ class StagedFile:
         return {"path": self.path, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
 
 
+class StagedWriter(Protocol):
+    """Where the rows of a run go, a part at a time."""
+
+    @property
+    def files(self) -> list[StagedFile]:
+        """What is written and complete."""
+        ...
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write a part; the first one removes what an earlier attempt left."""
+        ...
+
+    def close(self) -> None:
+        """Make all of it durable."""
+        ...
+
+
+class Parts:
+    """A file for each part.
+
+    Args:
+        folder: Where they go.
+        output: Name of the output, which errors give.
+        file_format: parquet (zstd) or arrow (IPC, zstd).
+    """
+
+    def __init__(self, folder: Path, output: str, file_format: Format) -> None:
+        self._folder, self._output, self._format = folder, output, file_format
+        self.files: list[StagedFile] = []
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write a file."""
+        content = encoded(frame, self._format)
+        path = self._folder / f"part-{len(self.files):05d}.{self._format}"
+        with writing_to(path, self._output, needed=len(content)):
+            if not self.files:
+                remove_folder(self._folder)
+                make_folder(self._folder)
+            write_file(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        self.files.append(StagedFile(str(path), frame.height, len(content), digest))
+
+    def close(self) -> None:
+        """Make their names durable."""
+        sync_folder(self._folder)
+
+
 class Staging:
-    """Writes frames to parts of `part_rows` rows each, whatever the sizes of the frames.
+    """Writes frames in parts of `part_rows` rows each, whatever the sizes of the frames.
 
     So parts depend on the rows and their order alone, and memory on `part_rows`.
 
     Args:
         folder: Made when the first part is written; what an earlier attempt left there goes.
         output: Name of the output, which errors give.
-        file_format: parquet (zstd) or arrow (IPC, zstd).
+        into: parquet or arrow, a file for each part; or what writes them otherwise.
         part_rows: Rows a part.
     """
 
-    def __init__(self, folder: Path, output: str, file_format: Format, part_rows: int = PART_ROWS) -> None:
-        self._folder, self._output, self._format, self._part_rows = folder, output, file_format, part_rows
+    def __init__(self, folder: Path, output: str, into: Format | StagedWriter, part_rows: int = PART_ROWS) -> None:
+        self._folder, self._output, self._part_rows = folder, output, part_rows
+        self._writer = Parts(folder, output, into) if isinstance(into, str) else into
         self._waiting: list[pl.DataFrame] = []
-        self._rows_waiting = 0
+        self._rows_waiting = self._rows_written = 0
         self._schema: pl.Schema | None = None
         self._sealed = False
-        self.files: list[StagedFile] = []
 
     @property
     def folder(self) -> Path:
@@ -72,7 +119,12 @@ class Staging:
     @property
     def rows(self) -> int:
         """Rows so far."""
-        return sum(file.rows for file in self.files) + self._rows_waiting
+        return self._rows_written + self._rows_waiting
+
+    @property
+    def files(self) -> list[StagedFile]:
+        """What is written."""
+        return self._writer.files
 
     @property
     def schema(self) -> pl.Schema:
@@ -110,23 +162,15 @@ class Staging:
     def seal(self) -> list[StagedFile]:
         """Make all parts durable; at least one, so that no rows have a schema too."""
         if not self._sealed:
-            if self._waiting or not self.files:
+            if self._waiting or not self._rows_written:
                 self._write()
-            sync_folder(self._folder)
+            self._writer.close()
             self._sealed = True
         return self.files
 
     def _write(self) -> None:
-        frame = pl.concat([pl.DataFrame(schema=self.schema), *self._waiting], rechunk=True)
-        content = encoded(frame, self._format)
-        path = self._folder / f"part-{len(self.files):05d}.{self._format}"
-        with writing_to(path, self._output):
-            if not self.files:
-                remove_folder(self._folder)
-                make_folder(self._folder)
-            write_file(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self.files.append(StagedFile(str(path), frame.height, len(content), digest))
+        self._writer.write(pl.concat([pl.DataFrame(schema=self.schema), *self._waiting], rechunk=True))
+        self._rows_written += self._rows_waiting
         self._waiting, self._rows_waiting = [], 0
 
 
