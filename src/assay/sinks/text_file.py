@@ -62,11 +62,20 @@ class TextSink(Protocol):
     """What the sinks of text files say of themselves."""
 
     @property
-    def mode(self) -> Mode: ...
+    def mode(self) -> Mode:
+        """How rows are put together with what is published already."""
+        ...
+
     @property
-    def key(self) -> tuple[str, ...] | None: ...
+    def key(self) -> tuple[str, ...] | None:
+        """Columns that tell the rows apart."""
+        ...
+
     @property
-    def on_schema_change(self) -> OnSchemaChange: ...
+    def on_schema_change(self) -> OnSchemaChange:
+        """What is done where the rows have columns that are not published yet."""
+        ...
+
     @property
     def text(self) -> TextFormat:
         """How it writes."""
@@ -207,7 +216,7 @@ def _put_behind(kept: Version, new: StagedFile, staged: Mapping[str, Any], text:
     else:
         stay = 0
         file.write(text.head(schema))
-        keys = keys_of(scan(verified(staged | {"files": staged["keys"]}), "arrow"), staged["key"]) if upserts else None
+        keys = keys_of(scan(verified({**staged, "files": staged["keys"]}), "arrow"), staged["key"]) if upserts else None
         for batch in _rows(kept, text).collect_batches(chunk_size=TEXT_ROWS, maintain_order=True):
             rest = batch if keys is None else without(batch, keys, staged["key"])
             stay += rest.height
@@ -320,4 +329,4 @@ def _schema_as_json(schema: pl.Schema) -> str:
 
 
 def _schema_of(text: str) -> pl.Schema:
-    return pl.read_ipc_schema(io.BytesIO(base64.b64decode(text)))
+    return pl.read_ipc(io.BytesIO(base64.b64decode(text))).schema

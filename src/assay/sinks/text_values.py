@@ -20,8 +20,9 @@ by a plain reference, one by one.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
 
@@ -101,11 +102,11 @@ def json_lines(frame: pl.DataFrame) -> bytes:
     texts = frame.select(
         _as_text(cs.by_name(name).as_expr(), dtype).alias(name) for name, dtype in frame.schema.items()
     )
-    odd = [_anywhere(cs.by_name(name).as_expr(), dtype, _not_finite) for name, dtype in frame.schema.items()]
-    if not _rows_of(frame, odd):
-        return texts.write_ndjson().encode()
-    lines = _json(frame, pl.struct(pl.all()), texts)
-    return "".join(f"{line}\n" for line in lines).encode()
+    if not _unspeakable(frame):
+        stream = io.BytesIO()
+        texts.write_ndjson(stream)
+        return stream.getvalue()
+    return "".join(f"{line}\n" for line in _json(frame, texts)).encode()
 
 
 def json_type(dtype: pl.DataType) -> pl.DataType:
@@ -155,7 +156,7 @@ def csv_cells(frame: pl.DataFrame) -> pl.DataFrame:
         if dtype.is_nested():
             wrapped = frame.select(column.alias(_X))
             texts = wrapped.select(_as_text(pl.col(_X), dtype).alias(_X))
-            cells = _json(wrapped, pl.struct(pl.all()), texts).str.strip_prefix(f'{{"{_X}":').str.head(-1)
+            cells = _json(wrapped, texts).str.strip_prefix(f'{{"{_X}":').str.head(-1)
             columns.append(cells.set(frame.select(column.is_null()).to_series(), None).alias(name))
         else:
             columns.append(frame.select(_as_text(column, dtype).alias(name)).to_series())
@@ -238,12 +239,10 @@ def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return text.cast(dtype)
 
 
-def _json(frame: pl.DataFrame, row: pl.Expr, texts: pl.DataFrame) -> pl.Series:
+def _json(frame: pl.DataFrame, texts: pl.DataFrame) -> pl.Series:
     """Each row as a JSON object: as Polars writes it, or where it cannot, as the reference does."""
-    lines = texts.select(row.struct.json_encode().alias(_X)).to_series()
-    odd = _rows_of(
-        frame, [_anywhere(cs.by_name(name).as_expr(), dtype, _not_finite) for name, dtype in frame.schema.items()]
-    )
+    lines = texts.select(pl.struct(pl.all()).struct.json_encode().alias(_X)).to_series()
+    odd = _unspeakable(frame)
     if not odd:
         return lines
     leaves = frame[odd].select(
@@ -267,11 +266,13 @@ def _reference(value: Any, dtype: pl.DataType) -> str:
         case pl.List() | pl.Array():
             return f"[{','.join(_reference(one, instance(dtype.inner)) for one in value)}]"
         case pl.Float32() | pl.Float64():
-            return _NOT_FINITE.get(value, value)
+            return _NOT_FINITE.get(value, str(value))
     return json.dumps(value, ensure_ascii=False)
 
 
-def _rows_of(frame: pl.DataFrame, flags: Sequence[pl.Expr | None]) -> list[int]:
+def _unspeakable(frame: pl.DataFrame) -> list[int]:
+    """Rows with a float that Polars would write as null."""
+    flags = [_anywhere(cs.by_name(name).as_expr(), dtype, _not_finite) for name, dtype in frame.schema.items()]
     found = [flag for flag in flags if flag is not None]
     if not found:
         return []
