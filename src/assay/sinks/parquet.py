@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Final
 import polars as pl
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks.durable import link_file, write_file
+from assay.sinks.durable import link_file, make_folder, sync_folder, write_file
+from assay.sinks.hive import check_partition_by
 from assay.sinks.keys import keys_of, widened, without
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.registry import SinkFactory
-from assay.sinks.staging import PART_ROWS, StagedFile, Staging, check_unique, encoded, scan
+from assay.sinks.staging import PART_ROWS, Parts, StagedFile, Staging, check_unique, encoded, scan
 from assay.sinks.versions import Content, Version, Versions, absolute
 
 _PART: Final = re.compile(r"part-(\d+)-[0-9a-f]+\.parquet")
@@ -29,14 +30,17 @@ _PART: Final = re.compile(r"part-(\d+)-[0-9a-f]+\.parquet")
 @SinkFactory.register
 @dataclass(frozen=True)
 class Parquet:
-    """A folder of Parquet files, zstd, replaced atomically; `pl.scan_parquet("out/lines/*.parquet")` reads it.
+    """A folder of Parquet files, zstd, replaced atomically; `pl.scan_parquet("out/lines")` reads it.
 
     Attributes:
         path: The folder, relative to the project's root or absolute. It is a link to the published version; Assay
             never touches a folder or file there that it did not make.
         mode: append, replace, upsert, delete_missing or merge.
         key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
-        part_rows: Rows a file.
+        part_rows: Rows a file, at most.
+        file_bytes: Bytes a file, at most, where that is said too; but a file has one row at least.
+        partition_by: Columns (text, integers, booleans, dates) whose values name folders, outermost first, as Hive has
+            them: `country=DE/month=1`. The files keep the columns. Each has a file for each `part_rows` rows of a run.
         on_schema_change: error, or add: files that lack a new column are written anew with nulls in it.
     """
 
@@ -45,6 +49,8 @@ class Parquet:
     key: tuple[str, ...] | None = None
     part_rows: int = PART_ROWS
     on_schema_change: OnSchemaChange = "error"
+    file_bytes: int | None = None
+    partition_by: tuple[str, ...] | str = ()
     kind: ClassVar[str] = "parquet"
 
     def __post_init__(self) -> None:
@@ -53,6 +59,12 @@ class Parquet:
             raise ConfigurationError(f"{str(self.path)!r} names no folder", where="Parquet")
         if self.part_rows < 1:
             raise ConfigurationError(f"part_rows must be at least 1, not {self.part_rows}", where="Parquet")
+        if self.file_bytes is not None and self.file_bytes < 1:
+            raise ConfigurationError(f"file_bytes must be at least 1, not {self.file_bytes}", where="Parquet")
+        by = (self.partition_by,) if isinstance(self.partition_by, str) else tuple(self.partition_by)
+        object.__setattr__(self, "partition_by", by)
+        if len(set(by)) != len(by):
+            raise ConfigurationError(f"partition_by names a column twice: {', '.join(by)}", where="Parquet")
 
     def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenParquet:
         """Make it ready for one run."""
@@ -72,7 +84,8 @@ class Parquet:
         """
 
         def build(current: Version | None, files: Sequence[StagedFile], folder: Path) -> Content:
-            return {"parts": _build(_plan(staged, files, current), folder)}
+            parts = _build(_plan(staged, files, current), folder)
+            return {"parts": parts, "partition_by": staged["partition_by"]}
 
         return _versions(Path(staged["target"]), staged["output"]).publish(staged, run_id, build)
 
@@ -88,7 +101,8 @@ class OpenParquet:
 
     def __init__(self, sink: Parquet, path: Path, staging: Path, output: str) -> None:
         self._sink, self._path, self._output = sink, path, output
-        self._staging = Staging(staging, output, "parquet", sink.part_rows)
+        files = Parts(staging, output, "parquet", part_bytes=sink.file_bytes, partition_by=sink.partition_by)
+        self._staging = Staging(staging, output, files, sink.part_rows)
         self._versions = _versions(path, output)
         self._read = False
         self._base: str | None = None
@@ -111,6 +125,7 @@ class OpenParquet:
             raise SinkError("there is no column to write", sink=self._output)
         check_key(schema, self._sink.key, self._output)
         self._check_fits(schema, self.mode)
+        check_partition_by(schema, self._sink.partition_by, self._output)
         self._staging.expect(schema)
 
     def stage(self, frame: pl.DataFrame) -> None:
@@ -135,7 +150,7 @@ class OpenParquet:
             "rows": self._staging.rows,
             "folder": str(self._staging.folder),
             "files": [file.as_json() for file in files],
-            "part_rows": self._sink.part_rows,
+            "partition_by": list(self._sink.partition_by),
             "read": self._read,
             "base": self._base,
         }
@@ -149,20 +164,19 @@ class OpenParquet:
     def _check_fits(self, schema: pl.Schema, mode: Mode) -> None:
         current = self._versions.current()
         if current is not None and mode in KEEPING:
-            stored = scan(current.parts, "parquet").collect_schema()
             how = self._sink.on_schema_change
-            check_same_columns(stored, schema, self._output, ordered=True, on_schema_change=how)
+            _check_same(current, schema, self._sink.partition_by, self._output, how)
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What the next version is made of: old parts, without the rows whose keys come anew, and new parts.
 
-    Old parts that lack columns get those of `widened`.
+    Both by their place in the folder. Old parts that lack columns get those of `widened`.
     """
 
-    kept: Sequence[Path]
-    new: Sequence[StagedFile]
+    kept: Mapping[str, Path]
+    new: Sequence[tuple[str, StagedFile]]
     replaced: pl.LazyFrame | None
     key: tuple[str, ...]
     widened: pl.Schema | None
@@ -172,39 +186,63 @@ def _versions(path: Path, output: str) -> Versions:
     return Versions(path, output, "parquet", of="folder")
 
 
+def _check_same(
+    current: Version, schema: pl.Schema, by: Sequence[str], output: str, on_schema_change: OnSchemaChange
+) -> pl.Schema:
+    """Check that rows can stand beside those of a version; gives the columns of those."""
+    stored = scan(current.parts, "parquet").collect_schema()
+    check_same_columns(stored, schema, output, ordered=True, on_schema_change=on_schema_change)
+    there = current.content.get("partition_by", [])
+    if list(by) != there:
+        raise SinkError(
+            f"what is published is partitioned by {', '.join(there) or 'nothing'}, and now it is by "
+            f"{', '.join(by) or 'nothing'}: a run that replaces can change that",
+            sink=output,
+        )
+    return stored
+
+
 def _plan(staged: Mapping[str, Any], files: Sequence[StagedFile], current: Version | None) -> _Plan:
     mode = staged["mode"]
-    old = current.parts if current is not None and mode in KEEPING else ()
+    old = {}
     key = tuple(staged["key"] or ())
-    widened: pl.Schema | None = None
-    if old:
-        stored, schema = (scan(parts, "parquet").collect_schema() for parts in (old, files))
+    wider: pl.Schema | None = None
+    if current is not None and mode in KEEPING:
+        old = dict(zip(current.content["parts"], current.parts, strict=True))
+        schema = scan(files, "parquet").collect_schema()
         how = staged["on_schema_change"]
-        check_same_columns(stored, schema, staged["output"], ordered=True, on_schema_change=how)
-        widened = schema if stored != schema else None
+        stored = _check_same(current, schema, staged["partition_by"], staged["output"], how)
+        wider = schema if stored != schema else None
     # Rows of the run are needed for themselves only where they have come; an empty part only gives a schema.
-    new = [file for file in files if file.rows or not old]
+    root = Path(staged["folder"])
+    new = [(str(Path(file.path).relative_to(root)), file) for file in files if file.rows or not old]
     replaced = keys_of(scan(files, "parquet"), key) if mode == "upsert" and old else None
-    return _Plan(old, new, replaced, key, widened)
+    return _Plan(old, new, replaced, key, wider)
 
 
 def _build(plan: _Plan, folder: Path) -> list[str]:
-    """Fill a new version's folder; gives the names of its parts in order."""
+    """Fill a new version's folder; gives the places of its parts in order."""
     parts: list[str] = []
-    for old in plan.kept:
+
+    def place(near: str, name: str) -> Path:
+        parts.append(str(Path(near).with_name(name)))
+        target = folder / parts[-1]
+        make_folder(target.parent)
+        return target
+
+    for where, old in plan.kept.items():
         rest = _without(old, plan)
         if rest is None:
-            link_file(old, folder / old.name)
-            parts.append(old.name)
+            link_file(old, place(where, old.name))
         elif rest.height:
             content = encoded(rest, "parquet")
-            parts.append(_name(_number(old.name), hashlib.sha256(content).hexdigest()))
-            write_file(folder / parts[-1], content)
-    number = max((_number(old.name) for old in plan.kept), default=-1) + 1
-    for file in plan.new:
-        parts.append(_name(number, file.sha256))
-        link_file(Path(file.path), folder / parts[-1])
+            write_file(place(where, _name(_number(old.name), hashlib.sha256(content).hexdigest())), content)
+    number = max((_number(old.name) for old in plan.kept.values()), default=-1) + 1
+    for where, file in plan.new:
+        link_file(Path(file.path), place(where, _name(number, file.sha256)))
         number += 1
+    for filled in {(folder / part).parent for part in parts}:
+        sync_folder(filled)
     return parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -14,6 +14,7 @@ import polars.selectors as cs
 
 from assay.errors import SinkError
 from assay.sinks.durable import make_folder, remove_folder, sync_folder, write_file, writing_to
+from assay.sinks.hive import partitions
 
 PART_ROWS: Final = 262_144
 # Keys of this many rows are looked at together when duplicates are sought: it bounds memory, not the rows.
@@ -62,33 +63,63 @@ class StagedWriter(Protocol):
 
 
 class Parts:
-    """A file for each part.
+    """A file for each part, or several.
 
     Args:
         folder: Where they go.
         output: Name of the output, which errors give.
         file_format: parquet (zstd) or arrow (IPC, zstd).
+        part_bytes: Bytes of a file at most; a part of more is divided, down to single rows.
+        partition_by: Columns; each combination of their values has a folder of its own.
     """
 
-    def __init__(self, folder: Path, output: str, file_format: Format) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        output: str,
+        file_format: Format,
+        *,
+        part_bytes: int | None = None,
+        partition_by: Sequence[str] = (),
+    ) -> None:
         self._folder, self._output, self._format = folder, output, file_format
+        self._part_bytes, self._partition_by = part_bytes, partition_by
+        self._rows = 0
         self.files: list[StagedFile] = []
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Write a file."""
-        content = encoded(frame, self._format)
-        path = self._folder / f"part-{len(self.files):05d}.{self._format}"
-        with writing_to(path, self._output, needed=len(content)):
-            if not self.files:
-                remove_folder(self._folder)
-                make_folder(self._folder)
-            write_file(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self.files.append(StagedFile(str(path), frame.height, len(content), digest))
+        """Write a file, or several."""
+        by = self._partition_by
+        parts = partitions(frame, by, self._rows, self._output) if by else [("", frame)]
+        for folder, part in parts:
+            for rows, content in self._divided(part):
+                self._put(self._folder / folder, rows, content)
+        self._rows += frame.height
 
     def close(self) -> None:
         """Make their names durable."""
-        sync_folder(self._folder)
+        for folder in {Path(file.path).parent for file in self.files} | {self._folder}:
+            sync_folder(folder)
+
+    def _divided(self, frame: pl.DataFrame) -> Iterator[tuple[int, memoryview]]:
+        content = encoded(frame, self._format)
+        most = self._part_bytes
+        if most is None or len(content) <= most or frame.height <= 1:
+            yield frame.height, content
+            return
+        pieces = -(-len(content) // most)
+        for piece in frame.iter_slices(max(1, frame.height // pieces)):
+            yield from self._divided(piece)
+
+    def _put(self, folder: Path, rows: int, content: memoryview) -> None:
+        path = folder / f"part-{len(self.files):05d}.{self._format}"
+        with writing_to(path, self._output, needed=len(content)):
+            if not self.files:
+                remove_folder(self._folder)
+            make_folder(folder)
+            write_file(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        self.files.append(StagedFile(str(path), rows, len(content), digest))
 
 
 class Staging:

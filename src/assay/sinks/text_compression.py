@@ -53,7 +53,7 @@ def compressor(path: Path) -> Compressor:
     match path.suffix.lower():
         case ".gz":
             # No time and no name in the header: the same rows are the same bytes.
-            return zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+            return zlib.compressobj(4, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
         case ".zst":
             return zstd.ZstdCompressor(level=3)
     return _Plain()
