@@ -151,30 +151,35 @@ class Versions:
         token = [run_id, self._output]
         with writing_to(self.path, self._output):
             make_folder(self.folder)
-        with self._lock(), writing_to(self.path, self._output):
-            current = self.current()
-            if current is not None and token in current.published:
-                return False
-            if staged["read"] and (current.name if current else None) != staged["base"]:
-                raise SinkError(
-                    "another run has published since this one read what was there: run again", sink=self._output
-                )
-            files = verified(staged)
-            name = f"{current.number + 1 if current else 1:06d}-{_UNSAFE.sub('_', run_id)[:100]}"
-            folder = self.folder / name
-            remove_folder(folder)
-            make_folder(folder)
-            content = build(current, files, folder) | {
-                "format": self._format,
-                "previous": current.name if current else None,
-                "published": [*(current.published if current else []), token],
-            }
-            sync_folder(folder)
-            write_file(self._manifest(name), json.dumps(content).encode())
-            sync_folder(self.folder)
-            point(self.path, str(Path(self.folder.name, name, *self._inside)), through=self.folder / "next")
-            self._forget(keep={name, current.name if current else name})
+            with self._lock():
+                current = self.current()
+                if current is not None and token in current.published:
+                    return False
+                if staged["read"] and (current.name if current else None) != staged["base"]:
+                    raise SinkError(
+                        "another run has published since this one read what was there: run again", sink=self._output
+                    )
+                files = verified(staged)
+                there = sum(part.stat().st_size for part in current.parts) if current else 0
+                with writing_to(self.path, self._output, needed=there + sum(file.bytes for file in files)):
+                    self._publish(current, token, lambda folder: build(current, files, folder))
         return True
+
+    def _publish(self, current: Version | None, token: list[str], build: Callable[[Path], Content]) -> None:
+        name = f"{current.number + 1 if current else 1:06d}-{_UNSAFE.sub('_', token[0])[:100]}"
+        folder = self.folder / name
+        remove_folder(folder)
+        make_folder(folder)
+        content = build(folder) | {
+            "format": self._format,
+            "previous": current.name if current else None,
+            "published": [*(current.published if current else []), token],
+        }
+        sync_folder(folder)
+        write_file(self._manifest(name), json.dumps(content).encode())
+        sync_folder(self.folder)
+        point(self.path, str(Path(self.folder.name, name, *self._inside)), through=self.folder / "next")
+        self._forget(keep={name, current.name if current else name})
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
