@@ -6,11 +6,10 @@ from assay.sinks.csv import Csv
 from assay.sinks.jsonl import Jsonl
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
-from assay.sinks.registry import SinkFactory, discard, is_published, publish
+from assay.sinks.registry import SinkFactory, discard, is_published, publish, staged_rows
 from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
 from assay.sinks.sql_values import SqlDecimal
-from assay.sinks.staging import staged_rows
 from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
 __all__ = [

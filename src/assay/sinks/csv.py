@@ -14,7 +14,7 @@ import polars.selectors as cs
 from assay.errors import ConfigurationError
 from assay.sinks.protocol import Mode, OnSchemaChange, declared
 from assay.sinks.registry import SinkFactory
-from assay.sinks.text_file import OpenTextFile, check_path, publish_text
+from assay.sinks.text_file import OpenTextFile, check_path, publish_text, staged_text, text_versions
 from assay.sinks.text_values import csv_cells, csv_type, from_csv
 from assay.sinks.versions import absolute
 
@@ -74,6 +74,16 @@ class Csv:
     def publish(cls, staged: Mapping[str, Any], run_id: str) -> bool:
         """Build the next version and swap the link; see `Sink.publish`."""
         return publish_text(staged, run_id, CsvText(**staged["options"]))
+
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the published version, or one before it, is this run's."""
+        return text_versions(staged, CsvText(**staged["options"])).has_published(run_id)
+
+    @classmethod
+    def staged_rows(cls, staged: Mapping[str, Any]) -> pl.LazyFrame:
+        """The rows that were staged."""
+        return staged_text(staged, CsvText(**staged["options"]))
 
 
 @dataclass(frozen=True)

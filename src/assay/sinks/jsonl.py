@@ -13,7 +13,7 @@ import polars.selectors as cs
 
 from assay.sinks.protocol import Mode, OnSchemaChange, declared
 from assay.sinks.registry import SinkFactory
-from assay.sinks.text_file import OpenTextFile, check_path, publish_text
+from assay.sinks.text_file import OpenTextFile, check_path, publish_text, staged_text, text_versions
 from assay.sinks.text_values import from_json, json_lines, json_type
 from assay.sinks.versions import absolute
 
@@ -61,6 +61,16 @@ class Jsonl:
     def publish(cls, staged: Mapping[str, Any], run_id: str) -> bool:
         """Build the next version and swap the link; see `Sink.publish`."""
         return publish_text(staged, run_id, JsonLines())
+
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the published version, or one before it, is this run's."""
+        return text_versions(staged, JsonLines()).has_published(run_id)
+
+    @classmethod
+    def staged_rows(cls, staged: Mapping[str, Any]) -> pl.LazyFrame:
+        """The rows that were staged."""
+        return staged_text(staged, JsonLines())
 
 
 @dataclass(frozen=True)

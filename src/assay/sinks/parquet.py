@@ -92,8 +92,7 @@ class Parquet:
     @classmethod
     def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
         """Whether the published version, or one before it, is this run's."""
-        current = Versions(Path(staged["target"]), staged["output"]).current()
-        return current is not None and [run_id, staged["output"]] in current.published
+        return _versions(Path(staged["target"]), staged["output"]).has_published(run_id)
 
 
 class OpenParquet:

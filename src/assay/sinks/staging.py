@@ -241,12 +241,6 @@ def scan(files: Sequence[StagedFile] | Sequence[Path], file_format: Format) -> p
     return pl.scan_ipc(paths, glob=False, hive_partitioning=False)
 
 
-def staged_rows(staged: Mapping[str, Any]) -> pl.LazyFrame:
-    """The rows that a sink has staged, before they are published."""
-    paths = [Path(file["path"]) for file in staged["files"]]
-    return scan(paths, "parquet" if paths[0].suffix == ".parquet" else "arrow")
-
-
 def check_unique(rows: pl.LazyFrame, count: int, key: tuple[str, ...] | None, output: str) -> None:
     """Check that a key tells the rows of a run apart.
 

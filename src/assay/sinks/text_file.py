@@ -198,7 +198,18 @@ def publish_text(staged: Mapping[str, Any], run_id: str, text: TextFormat) -> bo
             rows += _put_behind(kept, new, staged, text, target)
         return {"parts": [path.name], "rows": rows, "schema": staged["schema"], "options": text.options}
 
-    return _versions(path, output, text).publish(staged, run_id, build)
+    return text_versions(staged, text).publish(staged, run_id, build)
+
+
+def text_versions(staged: Mapping[str, Any], text: TextFormat) -> Versions:
+    """The versions of what is published where a run was to publish."""
+    return _versions(Path(staged["target"]), staged["output"], text)
+
+
+def staged_text(staged: Mapping[str, Any], text: TextFormat) -> pl.LazyFrame:
+    """The rows that were staged."""
+    schema = _schema_of(staged["schema"])
+    return text.scan(Path(staged["files"][0]["path"]), schema) if staged["rows"] else pl.LazyFrame(schema=schema)
 
 
 def _put_behind(kept: Version, new: StagedFile, staged: Mapping[str, Any], text: TextFormat, target: Path) -> int:

@@ -127,6 +127,11 @@ class Versions:
             )
         return rest[0]
 
+    def has_published(self, run_id: str) -> bool:
+        """Whether the published version, or one before it, is this run's."""
+        current = self.current()
+        return current is not None and [run_id, self._output] in current.published
+
     def publish(
         self,
         staged: Mapping[str, Any],
