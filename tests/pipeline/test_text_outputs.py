@@ -49,7 +49,7 @@ def write(*rows: tuple[str, str, str | None, str]) -> None:
 
 
 def total() -> list[tuple[object, ...]]:
-    text = pl.Schema({"country": pl.String, "lines": pl.Int64, "net": pl.Decimal(38, 2)})
+    text = pl.Schema({"country": pl.String(), "lines": pl.Int64(), "net": pl.Decimal(38, 2)})
     return pl.read_csv("out/total.csv", schema=text).sort("country").rows()
 
 
