@@ -37,7 +37,7 @@ DTYPES: list[Any] = [
 
 def again(text: TextFormat, frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     path = folder / "rows"
-    path.write_bytes(text.head(frame.schema) + text.rows(frame))
+    path.write_bytes(text.head(frame.schema) + bytes(text.rows(frame)))
     return text.scan(path, frame.schema).collect()
 
 
@@ -115,8 +115,8 @@ def test_the_plain_reference_says_what_polars_says(frame: pl.DataFrame) -> None:
     odd = set(text_values._unspeakable(frame))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_values, "_unspeakable", lambda _: list(range(frame.height)))
-        reference = json_lines(frame).decode().split("\n")
-    for row, line in enumerate(json_lines(frame).decode().split("\n")):
+        reference = bytes(json_lines(frame)).decode().split("\n")
+    for row, line in enumerate(bytes(json_lines(frame)).decode().split("\n")):
         assert row in odd or json.loads(line or "null") == json.loads(reference[row] or "null")
 
 
@@ -131,7 +131,7 @@ def test_what_is_written_is_json_of_rfc_8259_and_decimals_are_strings() -> None:
             "tags": [["ä", None], [], None],
         }
     )
-    lines = [json.loads(line, parse_constant=refuse) for line in json_lines(frame).splitlines()]
+    lines = [json.loads(line, parse_constant=refuse) for line in bytes(json_lines(frame)).splitlines()]
     assert lines == [
         {"net": "0.10", "share": 0.1, "tags": ["ä", None]},
         {"net": None, "share": "NaN", "tags": []},
@@ -156,7 +156,7 @@ def test_one_float_that_is_no_number_costs_one_row(monkeypatch: pytest.MonkeyPat
 def test_csv_is_that_of_rfc_4180_and_tells_null_from_the_empty_string() -> None:
     text = CsvText(",", guard_formulas=False)
     frame = pl.DataFrame({"a": ["", None, 'x"y', "1,2"], "b\n": ["\r\n", "\n", " ", "ä"]})
-    written = (text.head(frame.schema) + text.rows(frame)).decode()
+    written = (text.head(frame.schema) + bytes(text.rows(frame))).decode()
     assert written.startswith('a,"b\n"\n"","\r\n"\n,"\n"\n')
     rows = list(csv.reader(io.StringIO(written, newline=""), strict=True))
     assert rows == [["a", "b\n"], ["", "\r\n"], ["", "\n"], ['x"y', " "], ["1,2", "ä"]]
@@ -166,7 +166,7 @@ def test_formulas_are_guarded_on_request_and_numbers_are_not() -> None:
     cells = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''=1", "'x", "x=1", " =1", "", None]
     frame = pl.DataFrame({"=a": cells, "net": pl.Series([Decimal("-1.5")] * 13, dtype=pl.Decimal(9, 2)), "n": -1})
     plain, guarded = (
-        list(csv.reader(io.StringIO((text.head(frame.schema) + text.rows(frame)).decode(), newline="")))
+        list(csv.reader(io.StringIO((text.head(frame.schema) + bytes(text.rows(frame))).decode(), newline="")))
         for text in (CsvText(",", guard_formulas=False), CsvText(",", guard_formulas=True))
     )
     assert [row[0] for row in plain[1:]] == [cell or "" for cell in cells]

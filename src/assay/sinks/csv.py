@@ -102,9 +102,9 @@ class CsvText:
     def head(self, schema: pl.Schema) -> bytes:
         """The header."""
         names = pl.DataFrame([list(schema)], schema=[f"{i}" for i in range(len(schema))], orient="row")
-        return self.rows(names)
+        return bytes(self.rows(names))
 
-    def rows(self, frame: pl.DataFrame) -> bytes:
+    def rows(self, frame: pl.DataFrame) -> bytes | memoryview:
         """A record for each row."""
         cells = csv_cells(frame)
         if self.guard_formulas:
@@ -112,7 +112,7 @@ class CsvText:
             cells = cells.with_columns(_guarded(cs.by_name(name).as_expr()) for name in texts)
         stream = io.BytesIO()
         cells.write_csv(stream, include_header=False, separator=self.delimiter)
-        return stream.getvalue()
+        return stream.getbuffer()
 
     def scan(self, path: Path, schema: pl.Schema) -> pl.LazyFrame:
         """The rows of a file, as they were."""

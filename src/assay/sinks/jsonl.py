@@ -88,7 +88,7 @@ class JsonLines:
         """Nothing."""
         return b""
 
-    def rows(self, frame: pl.DataFrame) -> bytes:
+    def rows(self, frame: pl.DataFrame) -> bytes | memoryview:
         """A line for each row."""
         return json_lines(frame)
 

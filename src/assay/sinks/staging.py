@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import polars as pl
 import polars.selectors as cs
 
 from assay.errors import SinkError
-from assay.sinks.durable import make_folder, remove_folder, sync_folder, write_file, writing_to
+from assay.sinks.durable import make_folder, remove_folder, sync_folder, writing_to
 from assay.sinks.hive import partitions
 
 PART_ROWS: Final = 262_144
@@ -84,11 +87,13 @@ class Parts:
     ) -> None:
         self._folder, self._output, self._format = folder, output, file_format
         self._part_bytes, self._partition_by = part_bytes, partition_by
-        self._rows = 0
+        self._rows = self._count = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: tuple[Path, int, int, Future[str]] | None = None
         self.files: list[StagedFile] = []
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Write a file, or several."""
+        """Write a file, or several; while the next is encoded, the last one goes on its way to the disk."""
         by = self._partition_by
         parts = partitions(frame, by, self._rows, self._output) if by else [("", frame)]
         for folder, part in parts:
@@ -97,7 +102,10 @@ class Parts:
         self._rows += frame.height
 
     def close(self) -> None:
-        """Make their names durable."""
+        """Make all of them durable, and their names."""
+        self._settle()
+        if self._pool is not None:
+            self._pool.shutdown()
         for folder in {Path(file.path).parent for file in self.files} | {self._folder}:
             sync_folder(folder)
 
@@ -112,14 +120,36 @@ class Parts:
             yield from self._divided(piece)
 
     def _put(self, folder: Path, rows: int, content: memoryview) -> None:
-        path = folder / f"part-{len(self.files):05d}.{self._format}"
+        self._settle()
+        path = folder / f"part-{self._count:05d}.{self._format}"
         with writing_to(path, self._output, needed=len(content)):
-            if not self.files:
+            if not self._count:
                 remove_folder(self._folder)
             make_folder(folder)
-            write_file(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self.files.append(StagedFile(str(path), rows, len(content), digest))
+            stream = path.open("wb")
+            try:
+                stream.write(content)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    stream.close()
+                raise
+        self._count += 1
+        self._pool = self._pool or ThreadPoolExecutor(1)
+        self._pending = path, rows, len(content), self._pool.submit(_synced, stream, content)
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            path, rows, size, digest = self._pending
+            self._pending = None
+            with writing_to(path, self._output, needed=size):
+                self.files.append(StagedFile(str(path), rows, size, digest.result()))
+
+
+def _synced(stream: BinaryIO, content: memoryview) -> str:
+    with stream:
+        stream.flush()
+        os.fsync(stream.fileno())
+    return hashlib.sha256(content).hexdigest()
 
 
 class Staging:

@@ -21,7 +21,7 @@ _OTHERS: Final = (".bz2", ".xz", ".zip", ".lz4", ".br", ".7z")
 class Compressor(Protocol):
     """Takes bytes as they come."""
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes | memoryview:
         """Some compressed bytes, or none yet."""
         ...
 
@@ -31,7 +31,7 @@ class Compressor(Protocol):
 
 
 class _Plain:
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes | memoryview:
         return data
 
     def flush(self) -> bytes:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -49,7 +50,7 @@ class TextFormat(Protocol):
         """What stands before the first row."""
         ...
 
-    def rows(self, frame: pl.DataFrame) -> bytes:
+    def rows(self, frame: pl.DataFrame) -> bytes | memoryview:
         """Some rows."""
         ...
 
@@ -268,39 +269,55 @@ class _StagedText:
     def close(self) -> None:
         """Make it durable."""
         if self._file is not None:
-            with writing_to(self._path, self._output, needed=0):
+            with writing_to(self._path, self._output, needed=self._file.size):
                 size, digest = self._file.finish()
                 sync_folder(self._path.parent)
             self.files = [StagedFile(str(self._path), self._rows, size, digest)]
 
 
 class _Writing:
-    """A new file, compressed as its name says."""
+    """A new file, compressed as its name says; some bytes are compressed while the next are made."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._compressor = compressor(path)
         self._sha256 = hashlib.sha256()
-        self._size = 0
+        self.size = 0
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[bytes | memoryview] | None = None
         path.write_bytes(b"")
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes | memoryview) -> None:
         """Write some bytes."""
-        self._append(self._compressor.compress(content))
+        self._settle()
+        self._pending = self._pool.submit(self._compressed, content)
 
     def finish(self) -> tuple[int, str]:
         """Make it durable, but for its name; gives its size and SHA-256."""
-        self._append(self._compressor.flush())
+        self._settle()
+        self._pool.shutdown()
+        rest = self._compressor.flush()
+        self._sha256.update(rest)
+        self._append(rest)
         with self._path.open("rb") as stream:
             os.fsync(stream.fileno())
-        return self._size, self._sha256.hexdigest()
+        return self.size, self._sha256.hexdigest()
 
-    def _append(self, content: bytes) -> None:
+    def _compressed(self, content: bytes | memoryview) -> bytes | memoryview:
+        compressed = self._compressor.compress(content)
+        self._sha256.update(compressed)
+        return compressed
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            self._append(self._pending.result())
+            self._pending = None
+
+    def _append(self, content: bytes | memoryview) -> None:
         # Opened anew each time: a run that ends halfway leaves no open file behind.
         with self._path.open("ab") as stream:
             stream.write(content)
-        self._sha256.update(content)
-        self._size += len(content)
+        self.size += len(content)
 
 
 def _versions(path: Path, output: str, text: TextFormat) -> Versions:

@@ -97,7 +97,7 @@ def instance(dtype: Any) -> pl.DataType:
 # JSON -----------------------------------------------------------------------------------------------------------------
 
 
-def json_lines(frame: pl.DataFrame) -> bytes:
+def json_lines(frame: pl.DataFrame) -> bytes | memoryview:
     """A line of JSON for each row."""
     texts = frame.select(
         _as_text(cs.by_name(name).as_expr(), dtype).alias(name) for name, dtype in frame.schema.items()
@@ -105,7 +105,7 @@ def json_lines(frame: pl.DataFrame) -> bytes:
     if not _unspeakable(frame):
         stream = io.BytesIO()
         texts.write_ndjson(stream)
-        return stream.getvalue()
+        return stream.getbuffer()
     return "".join(f"{line}\n" for line in _json(frame, texts)).encode()
 
 
