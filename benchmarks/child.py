@@ -4,6 +4,7 @@ python -m benchmarks.child way "assay.scan" lines.jsonl         # one way to a f
 python -m benchmarks.child batches lines.jsonl                  # `assay.scan` in batches, none of which is kept
 python -m benchmarks.child sink lines.jsonl out.parquet         # `assay.scan` into a file
 python -m benchmarks.child price lines.parquet out.parquet      # a book of documents over a file
+python -m benchmarks.child stage Jsonl DIR 1000000              # so many rows through a sink
 python -m benchmarks.child run REPORT orders --output DIR       # `assay run`, with its peak written into REPORT
 """
 
@@ -84,6 +85,15 @@ def _price(path: Path, into: Path) -> dict[str, Any]:
     return {}
 
 
+def _stage(kind: str, folder: Path, count: int) -> dict[str, Any]:
+    from benchmarks.sinks import BATCH, SINKS, rows, write  # noqa: PLC0415 - as above
+
+    folder.mkdir()
+    sizes = ((first, min(BATCH, count - first)) for first in range(0, count, BATCH))
+    write(SINKS[kind], folder, (rows(size, first) for first, size in sizes))
+    return {}
+
+
 def _run(report: Path, arguments: list[str]) -> None:
     from assay.cli import main  # noqa: PLC0415 - as above
 
@@ -105,6 +115,8 @@ def _measure(what: str, *arguments: str) -> None:
             found = _sink(Path(path), Path(into))
         case "price", path, into:
             found = _price(Path(path), Path(into))
+        case "stage", kind, folder, count:
+            found = _stage(kind, Path(folder), int(count))
         case _:
             sys.exit(__doc__)
     sys.stdout.write(json.dumps(found | {"peak": peak_bytes()}))

@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from assay.settings import Settings
     from assay.sinks import (
         AnyUnitOfWork,
+        Csv,
         Entities,
+        Jsonl,
         MemoryRepository,
         MemoryStore,
         MemoryUnitOfWork,
@@ -129,7 +131,9 @@ _HOME = {
     "assay.settings": ("Settings",),
     "assay.sinks": (
         "AnyUnitOfWork",
+        "Csv",
         "Entities",
+        "Jsonl",
         "MemoryRepository",
         "MemoryStore",
         "MemoryUnitOfWork",
@@ -152,6 +156,7 @@ __all__ = [
     "ControlTotal",
     "Count",
     "CountDistinct",
+    "Csv",
     "Dated",
     "Deduplicate",
     "DiscountPricing",
@@ -167,6 +172,7 @@ __all__ = [
     "Http",
     "HttpLimits",
     "Item",
+    "Jsonl",
     "LedgerError",
     "Lookup",
     "LookupFailed",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -228,3 +231,152 @@ def test_no_columns_at_all_are_refused(tmp_path: Path) -> None:
 
 def test_a_part_has_room_for_a_good_deal_of_rows() -> None:
     assert Parquet("out").part_rows == PART_ROWS > 100_000
+
+
+# Files and partitions -------------------------------------------------------------------------------------------------
+
+
+def put(root: Path, name: str, frame: pl.DataFrame, sink: Parquet) -> None:
+    target = sink.open(root, root / ".assay" / name / "lines", "lines", default="")
+    target.check(frame.schema)
+    target.stage(frame)
+    staged = target.prepare()
+    assert publish(staged, name)
+    discard(staged)
+
+
+def read(root: Path, sink: Parquet) -> pl.DataFrame:
+    found = sink.open(root, root / "s", "lines", default="").read()
+    assert found is not None
+    return found.collect()
+
+
+def test_no_file_is_larger_than_it_may_be(tmp_path: Path) -> None:
+    texts = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(2_000)]
+    frame = pl.DataFrame({"id": range(2_000), "text": texts})
+    put(tmp_path, "r1", frame, Parquet("out/lines", file_bytes=10_000))
+    sizes = [path.stat().st_size for path in (tmp_path / "out/lines").iterdir()]
+    assert 8 < len(sizes) < 40
+    assert max(sizes) <= 10_000
+    assert pl.read_parquet(tmp_path / "out/lines").equals(frame)
+    put(tmp_path, "r2", frame[:3], Parquet("out/lines", file_bytes=1))
+    assert len(parts(tmp_path)) == 3
+
+
+def test_partitions_are_folders_that_any_tool_understands(tmp_path: Path) -> None:
+    sink = Parquet("out/lines", mode="upsert", key=("id",), partition_by=("country", "month"))
+    frame = pl.DataFrame({"country": ["DE", "FR", "DE", "DE"], "month": [1, 1, 2, 1], "id": [1, 2, 3, 4], "net": 1})
+    put(tmp_path, "r1", frame, sink)
+    out = tmp_path / "out/lines"
+    folders = sorted(str(path.parent.relative_to(out)) for path in out.rglob("*.parquet"))
+    assert folders == ["country=DE/month=1", "country=DE/month=2", "country=FR/month=1"]
+    lazy = pl.scan_parquet(out, hive_partitioning=True)
+    assert lazy.filter(country="DE", month=1).sort("id").collect()["id"].to_list() == [1, 4]
+    assert lazy.collect_schema()["month"] == pl.Int64
+    nodes = {path.relative_to(out): path.stat().st_ino for path in out.rglob("*.parquet")}
+
+    put(tmp_path, "r2", frame[3:].with_columns(pl.lit("IT").alias("country"), net=pl.lit(2)).cast(frame.schema), sink)
+    found = pl.read_parquet(out, hive_partitioning=True).sort("id")
+    assert found.select("id", "country", "month", "net").rows() == [
+        (1, "DE", 1, 1),
+        (2, "FR", 1, 1),
+        (3, "DE", 2, 1),
+        (4, "IT", 1, 2),
+    ]
+    kept = {path.relative_to(out) for path in out.rglob("*.parquet") if path.stat().st_ino in nodes.values()}
+    assert {str(path.parent) for path in kept} == {"country=DE/month=2", "country=FR/month=1"}
+
+
+VALUES = [
+    *("DE", "", None, "..", ".", "../..", "a/b", "/", "x=y", "a%2Fb", "%", "ä🙂", "new\nline", "\x00", " ", "a:b*?[1]"),
+    *("~", "1", "true", "2024-01-01", "=", "-"),
+]
+
+
+def test_values_of_partitions_are_escaped_and_read_again(tmp_path: Path) -> None:
+    sink = Parquet("out/lines", mode="append", partition_by="of")
+    frame = pl.DataFrame({"of": VALUES, "id": range(len(VALUES))})
+    put(tmp_path, "r1", frame, sink)
+    put(tmp_path, "r2", frame, sink)
+    assert read(tmp_path, sink).sort("id").equals(pl.concat([frame, frame]).sort("id"))
+    by_folder = pl.scan_parquet(tmp_path / "out/lines", hive_partitioning=True).select("of", "id").collect()
+    assert by_folder.sort("id").equals(pl.concat([frame, frame]).sort("id"))
+    folders = [path for path in (tmp_path / "out/lines").iterdir() if path.is_dir()]
+    assert len(folders) == len(VALUES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".assay", "out"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([1, -128, None], dtype=pl.Int8),
+        pl.Series([2**64 - 1, 0, None], dtype=pl.UInt64),
+        pl.Series([True, False, None]),
+        pl.Series([date(1, 1, 1), date(9999, 12, 31), None]),
+        pl.Series(["a", "b", None], dtype=pl.Enum(["b", "a"])),
+        pl.Series(["__HIVE_DEFAULT_PARTITION__", None, ""]),
+    ],
+    ids=lambda series: str(series.dtype),
+)
+def test_partitions_of_every_kind_come_back_equal(tmp_path: Path, values: pl.Series) -> None:
+    sink = Parquet("out/lines", partition_by="of")
+    frame = pl.DataFrame({"of": values, "id": [1, 2, 3]})
+    put(tmp_path, "r1", frame, sink)
+    assert read(tmp_path, sink).sort("id").equals(frame)
+
+
+def test_no_rows_have_a_partition_too(tmp_path: Path) -> None:
+    sink = Parquet("out/lines", mode="append", partition_by="of")
+    frame = pl.DataFrame({"of": ["a"], "id": [1]})
+    put(tmp_path, "r1", frame[:0], sink)
+    assert read(tmp_path, sink).equals(frame[:0])
+    put(tmp_path, "r2", frame, sink)
+    assert pl.read_parquet(tmp_path / "out/lines", hive_partitioning=True).select("of", "id").equals(frame)
+
+
+def test_other_partitions_than_those_published_are_refused_where_rows_stay(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"of": ["a"], "id": [1]})
+    put(tmp_path, "r1", frame, Parquet("out/lines", partition_by="of"))
+    with pytest.raises(SinkError, match="partitioned by of, and now it is by nothing: a run that replaces"):
+        put(tmp_path, "r2", frame, Parquet("out/lines", mode="append"))
+    put(tmp_path, "r3", frame, Parquet("out/lines"))
+    assert [path.parent.name for path in (tmp_path / "out/lines").rglob("*.parquet")] == ["lines"]
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "words"),
+    [
+        ("off", pl.String(), r'no column "of"\. Did you mean "off"'),
+        ("of", pl.Float64(), '"of" is Float64 and cannot name partitions'),
+        ("of", pl.List(pl.String()), '"of" is List.* cannot name partitions'),
+    ],
+)
+def test_a_column_that_cannot_name_partitions_is_named(
+    tmp_path: Path, column: str, dtype: pl.DataType, words: str
+) -> None:
+    with pytest.raises(SinkError, match=f"output lines: .*{words}"):
+        Parquet("out", partition_by="of").open(tmp_path, tmp_path / "s", "lines", default="").check(
+            pl.Schema({column: dtype, "id": pl.Int64()})
+        )
+
+
+def test_a_name_of_a_column_that_a_folder_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r'column "\.\./x=y" cannot name partitions'):
+        Parquet("out", partition_by="../x=y").open(tmp_path, tmp_path / "s", "lines", default="").check(
+            pl.Schema({"../x=y": pl.String()})
+        )
+
+
+def test_a_value_too_long_for_a_folder_is_named_with_its_row(tmp_path: Path) -> None:
+    sink = Parquet("out/lines", partition_by="of", part_rows=2)
+    with pytest.raises(SinkError, match=r'column "of" has a value .*\(303 bytes of 255\), first in row 4'):
+        put(tmp_path, "r1", pl.DataFrame({"of": ["a", "b", "a", "x" * 300, "x" * 300]}), sink)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"file_bytes": 0}, "file_bytes"), ({"partition_by": ("a", "a")}, "names a column twice")]
+)
+def test_files_and_partitions_that_make_no_sense_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Parquet("out", **options)

@@ -13,7 +13,8 @@ import pytest
 
 from assay.sinks import Mode, OnSchemaChange, Parquet, Sink, SinkFactory, Staged
 from assay.sinks.durable import sync_folder
-from assay.sinks.parquet import OpenParquet, Versions
+from assay.sinks.parquet import OpenParquet
+from assay.sinks.versions import Versions
 from assay.testing import SinkConformance
 from assay.testing.sinks import Bench
 
@@ -26,7 +27,7 @@ class _Forgetful(Parquet):
 
     @classmethod
     def publish(cls, staged: Mapping[str, Any], run_id: str) -> bool:
-        versions = Versions(Path(staged["target"]), staged["output"])
+        versions = Versions(Path(staged["target"]), staged["output"], "parquet", of="folder")
         current = versions.current()
         count = len(current.published) if current else 0
         return Parquet.publish(staged, f"{run_id} {count}")

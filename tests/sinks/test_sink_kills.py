@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.sinks import Parquet, Sql
+from assay.sinks import Csv, Jsonl, Mode, Parquet, Sql
 
 FEW = [1, 3, 6, 9, 12, 15, 18]
 ALL = list(range(1, 41))
@@ -60,15 +60,20 @@ print(json.dumps(codes))
 """
 
 
-PARQUET = Parquet("lines", mode="upsert", key=("id",))
-SQL = Sql("lines", mode="upsert", key=("id",))
+SINKS: dict[str, Csv | Jsonl | Parquet | Sql] = {
+    "parquet": Parquet("lines", mode="upsert", key=("id",)),
+    "partitions": Parquet("lines", mode="upsert", key=("id",), partition_by="run"),
+    "jsonl": Jsonl("lines.jsonl", mode="upsert", key=("id",)),
+    "csv": Csv("lines.csv.gz", mode="upsert", key=("id",)),
+    "sql": Sql("lines", mode="upsert", key=("id",)),
+}
+MODES: tuple[Mode, ...] = ("append", "replace", "upsert", "delete_missing")
 CASES = [
-    pytest.param(PARQUET, FEW, id="parquet"),
-    pytest.param(SQL, FEW, id="sql"),
+    *(pytest.param(sink, FEW, id=name) for name, sink in SINKS.items()),
     *(
-        pytest.param(replace(sink, mode=mode), ALL, id=f"all-{sink.kind}-{mode}", marks=pytest.mark.campaign)
-        for sink in (PARQUET, SQL)
-        for mode in ("append", "replace", "upsert")
+        pytest.param(replace(sink, mode=mode), ALL, id=f"all-{name}-{mode}", marks=pytest.mark.campaign)
+        for name, sink in SINKS.items()
+        for mode in MODES
     ),
 ]
 
@@ -76,7 +81,7 @@ CASES = [
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(("sink", "steps"), CASES)
 def test_a_process_that_ends_at_any_step_leaves_what_can_be_published_once(
-    tmp_path: Path, sink: Parquet | Sql, steps: list[int]
+    tmp_path: Path, sink: Csv | Jsonl | Parquet | Sql, steps: list[int]
 ) -> None:
     prepared = []
     for number, step in enumerate(steps, start=1):
@@ -97,5 +102,5 @@ def test_a_process_that_ends_at_any_step_leaves_what_can_be_published_once(
     found = sink.open(tmp_path, tmp_path / "s", "lines", default="x.db").read()
     assert found is not None
     runs = list(range(1, len(steps) + 1))
-    expected = {"append": [0] * len(runs) + runs, "replace": [0, runs[-1]], "upsert": [0, *runs]}
-    assert sorted(found.collect()["id"].to_list()) == expected[sink.mode]
+    expected = {"append": [0] * len(runs) + runs, "upsert": [0, *runs]}
+    assert sorted(found.collect()["id"].to_list()) == expected.get(sink.mode, [0, runs[-1]])

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from assay.sinks.csv import Csv
 from assay.sinks.entities import Entities
+from assay.sinks.jsonl import Jsonl
 from assay.sinks.memory import MemoryStore, MemoryUnitOfWork
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
-from assay.sinks.registry import SinkFactory, discard, is_published, publish
+from assay.sinks.registry import SinkFactory, discard, is_published, publish, staged_rows
 from assay.sinks.repository import MemoryRepository, Repository, SqlRepository
 from assay.sinks.sql import Sql
 from assay.sinks.sql_values import SqlDecimal
-from assay.sinks.staging import staged_rows
 from assay.sinks.unit_of_work import AnyUnitOfWork, UnitOfWork, UnitOfWorkError
 
 __all__ = [
     "MODES",
     "AnyUnitOfWork",
+    "Csv",
     "Entities",
+    "Jsonl",
     "MemoryRepository",
     "MemoryStore",
     "MemoryUnitOfWork",

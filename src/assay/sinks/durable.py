@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from assay.errors import SinkError
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextlib.contextmanager
-def writing_to(target: object, output: str) -> Iterator[None]:
+def writing_to(target: Path, output: str, *, needed: int | None = None) -> Iterator[None]:
     """Turn what the operating system has against writing into an error that names the output.
+
+    Args:
+        target: What is written.
+        output: Name of the output.
+        needed: Bytes at most, which the error says where there is no room for them.
 
     Raises:
         SinkError: the disk is full, the folder may not be written to, and the like.
@@ -21,7 +30,12 @@ def writing_to(target: object, output: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SinkError(f"cannot write to {target}: {error.strerror or error}", sink=output) from error
+        room = ""
+        if error.errno in _FULL and needed is not None:
+            there = next(folder for folder in (target, *target.parents) if folder.exists())
+            free = shutil.disk_usage(there).free
+            room = f" ({needed:,} bytes are needed, {free:,} are free): make room, or raise the limit, and run again"
+        raise SinkError(f"cannot write to {target}: {error.strerror or error}{room}", sink=output) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,14 +1,4 @@
-"""A folder of Parquet files that is replaced in one step: the path is a link to one version of it.
-
-    out/lines -> .lines.versions/000002-run2
-    out/.lines.versions/000001-run1/part-00000-5e1d0f3a.parquet      kept: a reader may be in it
-    out/.lines.versions/000001-run1.json
-    out/.lines.versions/000002-run2/part-00000-5e1d0f3a.parquet      the same file (a hard link) after an append
-    out/.lines.versions/000002-run2/part-00001-93c80b12.parquet
-    out/.lines.versions/000002-run2.json                             what was published before, and by which runs
-
-A version is built beside the one that is published and becomes visible when the link is swapped. Its JSON carries the
-list of all runs that have published here, so data and token become visible in the same instant.
+"""A folder of Parquet files that is replaced in one step: its path is a link to one version of it.
 
 The name of a part says what is in it (the beginning of its SHA-256). A reader that has listed one version's parts and
 opens them through the link after a swap therefore finds the same rows or no file, never other rows under a known name.
@@ -17,50 +7,40 @@ opens them through the link after a swap therefore finds the same rows or no fil
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import polars as pl
-import polars.selectors as cs
-from filelock import FileLock, Timeout
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks.durable import link_file, make_folder, point, remove_folder, sync_folder, write_file, writing_to
+from assay.sinks.durable import link_file, make_folder, sync_folder, write_file
+from assay.sinks.hive import check_partition_by
+from assay.sinks.keys import keys_of, widened, without
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.registry import SinkFactory
-from assay.sinks.staging import (
-    PART_ROWS,
-    StagedFile,
-    Staging,
-    check_unique,
-    encoded,
-    scan,
-    verified,
-)
+from assay.sinks.staging import PART_ROWS, Parts, StagedFile, Staging, check_unique, encoded, scan
+from assay.sinks.versions import Content, Version, Versions, absolute
 
-_WAIT_SECONDS: Final = 60.0
 _PART: Final = re.compile(r"part-(\d+)-[0-9a-f]+\.parquet")
-_ROW: Final = "row"
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @SinkFactory.register
 @dataclass(frozen=True)
 class Parquet:
-    """A folder of Parquet files, zstd, replaced atomically; `pl.scan_parquet("out/lines/*.parquet")` reads it.
+    """A folder of Parquet files, zstd, replaced atomically; `pl.scan_parquet("out/lines")` reads it.
 
     Attributes:
         path: The folder, relative to the project's root or absolute. It is a link to the published version; Assay
             never touches a folder or file there that it did not make.
         mode: append, replace, upsert, delete_missing or merge.
         key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
-        part_rows: Rows a file.
+        part_rows: Rows a file, at most.
+        file_bytes: Bytes a file, at most, where that is said too; but a file has one row at least.
+        partition_by: Columns (text, integers, booleans, dates) whose values name folders, outermost first, as Hive has
+            them: `country=DE/month=1`. The files keep the columns. Each has a file for each `part_rows` rows of a run.
         on_schema_change: error, or add: files that lack a new column are written anew with nulls in it.
     """
 
@@ -69,6 +49,8 @@ class Parquet:
     key: tuple[str, ...] | None = None
     part_rows: int = PART_ROWS
     on_schema_change: OnSchemaChange = "error"
+    file_bytes: int | None = None
+    partition_by: tuple[str, ...] | str = ()
     kind: ClassVar[str] = "parquet"
 
     def __post_init__(self) -> None:
@@ -77,10 +59,16 @@ class Parquet:
             raise ConfigurationError(f"{str(self.path)!r} names no folder", where="Parquet")
         if self.part_rows < 1:
             raise ConfigurationError(f"part_rows must be at least 1, not {self.part_rows}", where="Parquet")
+        if self.file_bytes is not None and self.file_bytes < 1:
+            raise ConfigurationError(f"file_bytes must be at least 1, not {self.file_bytes}", where="Parquet")
+        by = (self.partition_by,) if isinstance(self.partition_by, str) else tuple(self.partition_by)
+        object.__setattr__(self, "partition_by", by)
+        if len(set(by)) != len(by):
+            raise ConfigurationError(f"partition_by names a column twice: {', '.join(by)}", where="Parquet")
 
     def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenParquet:
         """Make it ready for one run."""
-        return OpenParquet(self, _absolute(root / self.path), staging, name)
+        return OpenParquet(self, absolute(root / self.path), staging, name)
 
     def under(self, folder: Path) -> Parquet:
         """The same folder name in `folder`."""
@@ -94,25 +82,17 @@ class Parquet:
             SinkError: something else stands at the path, a staged file is damaged, or another run has published since
                 this one read what was there.
         """
-        output = staged["output"]
-        versions = Versions(Path(staged["target"]), output)
-        with writing_to(staged["target"], output):
-            make_folder(versions.folder)
-        with versions.lock(), writing_to(staged["target"], output):
-            current = versions.current()
-            if current is not None and [run_id, output] in current.published:
-                return False
-            if staged["read"] and (current.name if current else None) != staged["base"]:
-                raise SinkError("another run has published since this one read what was there: run again", sink=output)
-            files = verified(staged)
-            versions.publish(_plan(staged, files, current), run_id)
-            return True
+
+        def build(current: Version | None, files: Sequence[StagedFile], folder: Path) -> Content:
+            parts = _build(_plan(staged, files, current), folder)
+            return {"parts": parts, "partition_by": staged["partition_by"]}
+
+        return _versions(Path(staged["target"]), staged["output"]).publish(staged, run_id, build)
 
     @classmethod
     def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
         """Whether the published version, or one before it, is this run's."""
-        current = Versions(Path(staged["target"]), staged["output"]).current()
-        return current is not None and [run_id, staged["output"]] in current.published
+        return _versions(Path(staged["target"]), staged["output"]).has_published(run_id)
 
 
 class OpenParquet:
@@ -120,8 +100,9 @@ class OpenParquet:
 
     def __init__(self, sink: Parquet, path: Path, staging: Path, output: str) -> None:
         self._sink, self._path, self._output = sink, path, output
-        self._staging = Staging(staging, output, "parquet", sink.part_rows)
-        self._versions = Versions(path, output)
+        files = Parts(staging, output, "parquet", part_bytes=sink.file_bytes, partition_by=sink.partition_by)
+        self._staging = Staging(staging, output, files, sink.part_rows)
+        self._versions = _versions(path, output)
         self._read = False
         self._base: str | None = None
 
@@ -143,6 +124,7 @@ class OpenParquet:
             raise SinkError("there is no column to write", sink=self._output)
         check_key(schema, self._sink.key, self._output)
         self._check_fits(schema, self.mode)
+        check_partition_by(schema, self._sink.partition_by, self._output)
         self._staging.expect(schema)
 
     def stage(self, frame: pl.DataFrame) -> None:
@@ -167,7 +149,7 @@ class OpenParquet:
             "rows": self._staging.rows,
             "folder": str(self._staging.folder),
             "files": [file.as_json() for file in files],
-            "part_rows": self._sink.part_rows,
+            "partition_by": list(self._sink.partition_by),
             "read": self._read,
             "base": self._base,
         }
@@ -181,175 +163,85 @@ class OpenParquet:
     def _check_fits(self, schema: pl.Schema, mode: Mode) -> None:
         current = self._versions.current()
         if current is not None and mode in KEEPING:
-            stored = scan(current.parts, "parquet").collect_schema()
             how = self._sink.on_schema_change
-            check_same_columns(stored, schema, self._output, ordered=True, on_schema_change=how)
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of the folder.
-
-    Attributes:
-        name: Number and run.
-        parts: Its files, in the order of their rows.
-        previous: The version before.
-        published: All (run, output) that have published here, this one last.
-    """
-
-    name: str
-    parts: tuple[Path, ...]
-    previous: str | None
-    published: list[list[str]]
-
-    @property
-    def number(self) -> int:
-        """Counts the versions, from 1."""
-        return int(self.name.partition("-")[0])
+            _check_same(current, schema, self._sink.partition_by, self._output, how)
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What the next version is made of: old parts, without the rows whose keys come anew, and new parts.
 
-    Old parts that lack columns get those of `widened`.
+    Both by their place in the folder. Old parts that lack columns get those of `widened`.
     """
 
-    kept: Sequence[Path]
-    new: Sequence[StagedFile]
+    kept: Mapping[str, Path]
+    new: Sequence[tuple[str, StagedFile]]
     replaced: pl.LazyFrame | None
     key: tuple[str, ...]
     widened: pl.Schema | None
-    current: Version | None
 
 
-class Versions:
-    """The versions of one folder."""
+def _versions(path: Path, output: str) -> Versions:
+    return Versions(path, output, "parquet", of="folder")
 
-    def __init__(self, path: Path, output: str) -> None:
-        self.path, self._output = path, output
-        self.folder = path.parent / f".{path.name}.versions"
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One publisher at a time; the lock goes with its process.
-
-        Raises:
-            SinkError: another process publishes here, and takes longer than a minute.
-        """
-        lock = FileLock(self.folder / "lock", timeout=_WAIT_SECONDS)
-        try:
-            with lock:
-                yield
-        except Timeout:
-            raise SinkError(
-                f"another process has been publishing to {self.path} for {_WAIT_SECONDS:.0f} s", sink=self._output
-            ) from None
-
-    def current(self) -> Version | None:
-        """The version that is published, None if there is none.
-
-        Raises:
-            SinkError: what stands at the path is not ours, or is broken.
-        """
-        link: str | None = None
-        while (found := self._link()) is not None:
-            try:
-                content = json.loads(self._manifest(found).read_bytes())
-            except FileNotFoundError:
-                # A version goes when the second one after it is published: look whether that has happened.
-                if found != link:
-                    link = found
-                    continue
-                raise SinkError(
-                    f"{self.path} points to version {found}, which is gone: remove the link to begin anew",
-                    sink=self._output,
-                ) from None
-            parts = tuple(self.folder / found / part for part in content["parts"])
-            return Version(found, parts, content["previous"], content["published"])
-        return None
-
-    def _link(self) -> str | None:
-        try:
-            link = self.path.readlink()
-        except FileNotFoundError:
-            return None
-        except OSError:
-            kind = "folder" if self.path.is_dir() else "file"
-            raise SinkError(
-                f"{self.path} is a {kind} that Assay did not make: move it away, or write elsewhere",
-                sink=self._output,
-            ) from None
-        if link.parent != Path(self.folder.name):
-            raise SinkError(
-                f"{self.path} is a link to {link} that Assay did not make: move it away, or write elsewhere",
-                sink=self._output,
-            )
-        return link.name
-
-    def publish(self, plan: _Plan, run_id: str) -> None:
-        """Build the next version and swap the link; begins anew where an earlier attempt was cut short."""
-        current = plan.current
-        number = current.number + 1 if current else 1
-        name = f"{number:06d}-{_UNSAFE.sub('_', run_id)[:100]}"
-        folder = self.folder / name
-        remove_folder(folder)
-        make_folder(folder)
-        content = {
-            "previous": current.name if current else None,
-            "published": [*(current.published if current else []), [run_id, self._output]],
-            "parts": _build(plan, folder),
-        }
-        sync_folder(folder)
-        write_file(self._manifest(name), json.dumps(content).encode())
-        sync_folder(self.folder)
-        point(self.path, f"{self.folder.name}/{name}", through=self.folder / "next")
-        self._forget(keep={name, current.name if current else name})
-
-    def _manifest(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
-
-    def _forget(self, keep: set[str]) -> None:
-        """Remove versions that nobody can be reading, and what was left of attempts that were cut short."""
-        for entry in sorted(self.folder.iterdir()):
-            if entry.is_dir() and entry.name not in keep:
-                remove_folder(entry)
-                self._manifest(entry.name).unlink(missing_ok=True)
+def _check_same(
+    current: Version, schema: pl.Schema, by: Sequence[str], output: str, on_schema_change: OnSchemaChange
+) -> pl.Schema:
+    """Check that rows can stand beside those of a version; gives the columns of those."""
+    stored = scan(current.parts, "parquet").collect_schema()
+    check_same_columns(stored, schema, output, ordered=True, on_schema_change=on_schema_change)
+    there = current.content.get("partition_by", [])
+    if list(by) != there:
+        raise SinkError(
+            f"what is published is partitioned by {', '.join(there) or 'nothing'}, and now it is by "
+            f"{', '.join(by) or 'nothing'}: a run that replaces can change that",
+            sink=output,
+        )
+    return stored
 
 
 def _plan(staged: Mapping[str, Any], files: Sequence[StagedFile], current: Version | None) -> _Plan:
     mode = staged["mode"]
-    old = current.parts if current is not None and mode in KEEPING else ()
+    old = {}
     key = tuple(staged["key"] or ())
-    widened: pl.Schema | None = None
-    if old:
-        stored, schema = (scan(parts, "parquet").collect_schema() for parts in (old, files))
+    wider: pl.Schema | None = None
+    if current is not None and mode in KEEPING:
+        old = dict(zip(current.content["parts"], current.parts, strict=True))
+        schema = scan(files, "parquet").collect_schema()
         how = staged["on_schema_change"]
-        check_same_columns(stored, schema, staged["output"], ordered=True, on_schema_change=how)
-        widened = schema if stored != schema else None
+        stored = _check_same(current, schema, staged["partition_by"], staged["output"], how)
+        wider = schema if stored != schema else None
     # Rows of the run are needed for themselves only where they have come; an empty part only gives a schema.
-    new = [file for file in files if file.rows or not old]
-    replaced = _keys(scan(files, "parquet"), key) if mode == "upsert" and old else None
-    return _Plan(old, new, replaced, key, widened, current)
+    root = Path(staged["folder"])
+    new = [(str(Path(file.path).relative_to(root)), file) for file in files if file.rows or not old]
+    replaced = keys_of(scan(files, "parquet"), key) if mode == "upsert" and old else None
+    return _Plan(old, new, replaced, key, wider)
 
 
 def _build(plan: _Plan, folder: Path) -> list[str]:
-    """Fill a new version's folder; gives the names of its parts in order."""
+    """Fill a new version's folder; gives the places of its parts in order."""
     parts: list[str] = []
-    for old in plan.kept:
+
+    def place(near: str, name: str) -> Path:
+        parts.append(str(Path(near).with_name(name)))
+        target = folder / parts[-1]
+        make_folder(target.parent)
+        return target
+
+    for where, old in plan.kept.items():
         rest = _without(old, plan)
         if rest is None:
-            link_file(old, folder / old.name)
-            parts.append(old.name)
+            link_file(old, place(where, old.name))
         elif rest.height:
             content = encoded(rest, "parquet")
-            parts.append(_name(_number(old.name), hashlib.sha256(content).hexdigest()))
-            write_file(folder / parts[-1], content)
-    number = max((_number(old.name) for old in plan.kept), default=-1) + 1
-    for file in plan.new:
-        parts.append(_name(number, file.sha256))
-        link_file(Path(file.path), folder / parts[-1])
+            write_file(place(where, _name(_number(old.name), hashlib.sha256(content).hexdigest())), content)
+    number = max((_number(old.name) for old in plan.kept.values()), default=-1) + 1
+    for where, file in plan.new:
+        link_file(Path(file.path), place(where, _name(number, file.sha256)))
         number += 1
+    for filled in {(folder / part).parent for part in parts}:
+        sync_folder(filled)
     return parts
 
 
@@ -358,23 +250,10 @@ def _without(old: Path, plan: _Plan) -> pl.DataFrame | None:
     if plan.replaced is None and plan.widened is None:
         return None
     frame = pl.read_parquet(old, glob=False, hive_partitioning=False)
+    rest = frame if plan.replaced is None else without(frame, plan.replaced, plan.key)
     if plan.widened is not None:
-        missing = [pl.lit(None, dtype).alias(name) for name, dtype in plan.widened.items() if name not in frame.schema]
-        frame = frame.with_columns(missing).select(cs.by_name(name) for name in plan.widened)
-    if plan.replaced is None:
-        return frame
-    # The keys of the run may be many, those of one part are not: they are what a join keeps in memory.
-    keys = _keys(frame.lazy(), plan.key).with_row_index(_ROW).collect()
-    names = keys.columns[1:]
-    again = plan.replaced.join(keys.lazy(), on=names, how="inner").select(_ROW).collect(engine="streaming")
-    if again.is_empty():
-        return None if plan.widened is None else frame
-    return frame.filter(~keys[_ROW].is_in(again[_ROW].implode()))
-
-
-def _keys(rows: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
-    # Under names of their own: "*" as a name would mean all columns.
-    return rows.select(cs.by_name(name).as_expr().alias(f"key {i}") for i, name in enumerate(key))
+        return widened(rest, plan.widened)
+    return None if rest is frame else rest
 
 
 def _name(number: int, sha256: str) -> str:
@@ -401,11 +280,6 @@ def _check_storable(name: str, dtype: pl.DataType, output: str) -> None:
             raise SinkError(f'column "{name}" is {dtype}, which Parquet cannot store: cast it', sink=output)
     for one in inner:
         _check_storable(name, one, output)
-
-
-def _absolute(path: Path) -> Path:
-    # Not Path.resolve(): the path is a link, and it is the link that is meant.
-    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _instance(dtype: Any) -> pl.DataType:

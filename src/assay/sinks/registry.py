@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
+
+import polars as pl
 
 from assay.errors import ConfigurationError, UnknownNameError
 from assay.sinks.durable import remove_folder
 from assay.sinks.protocol import Sink
+from assay.sinks.staging import scan
 
 ENTRY_POINTS: Final = "assay.sinks"
 
 SinkClass = TypeVar("SinkClass", bound=type[Sink])
+
+
+@runtime_checkable
+class StagesItself(Protocol):
+    """A sink whose staged files are neither Parquet nor Arrow."""
+
+    def staged_rows(self, staged: Mapping[str, Any], /) -> pl.LazyFrame:
+        """The rows that were staged; a class method of the sink."""
+        ...
 
 
 class SinkFactory:
@@ -79,6 +91,15 @@ def publish(staged: Mapping[str, Any], run_id: str) -> bool:
 def is_published(staged: Mapping[str, Any], run_id: str) -> bool:
     """Whether what a run has published to a sink is still known there; see `Sink.has_published`."""
     return SinkFactory.get(staged["sink"]).has_published(staged, run_id)
+
+
+def staged_rows(staged: Mapping[str, Any]) -> pl.LazyFrame:
+    """The rows that a sink has staged, before they are published."""
+    sink: object = SinkFactory.get(staged["sink"])
+    if isinstance(sink, StagesItself):
+        return sink.staged_rows(staged)
+    paths = [Path(file["path"]) for file in staged["files"]]
+    return scan(paths, "parquet" if paths[0].suffix == ".parquet" else "arrow")
 
 
 def discard(staged: Mapping[str, Any] | Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import polars as pl
 import polars.selectors as cs
 
 from assay.errors import SinkError
-from assay.sinks.durable import make_folder, remove_folder, sync_folder, write_file, writing_to
+from assay.sinks.durable import make_folder, remove_folder, sync_folder, writing_to
+from assay.sinks.hive import partitions
 
 PART_ROWS: Final = 262_144
 # Keys of this many rows are looked at together when duplicates are sought: it bounds memory, not the rows.
@@ -44,25 +48,129 @@ class StagedFile:
         return {"path": self.path, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
 
 
+class StagedWriter(Protocol):
+    """Where the rows of a run go, a part at a time."""
+
+    @property
+    def files(self) -> list[StagedFile]:
+        """What is written and complete."""
+        ...
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write a part; the first one removes what an earlier attempt left."""
+        ...
+
+    def close(self) -> None:
+        """Make all of it durable."""
+        ...
+
+
+class Parts:
+    """A file for each part, or several.
+
+    Args:
+        folder: Where they go.
+        output: Name of the output, which errors give.
+        file_format: parquet (zstd) or arrow (IPC, zstd).
+        part_bytes: Bytes of a file at most; a part of more is divided, down to single rows.
+        partition_by: Columns; each combination of their values has a folder of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        output: str,
+        file_format: Format,
+        *,
+        part_bytes: int | None = None,
+        partition_by: Sequence[str] = (),
+    ) -> None:
+        self._folder, self._output, self._format = folder, output, file_format
+        self._part_bytes, self._partition_by = part_bytes, partition_by
+        self._rows = self._count = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: tuple[Path, int, int, Future[str]] | None = None
+        self.files: list[StagedFile] = []
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write a file, or several; while the next is encoded, the last one goes on its way to the disk."""
+        by = self._partition_by
+        parts = partitions(frame, by, self._rows, self._output) if by else [("", frame)]
+        for folder, part in parts:
+            for rows, content in self._divided(part):
+                self._put(self._folder / folder, rows, content)
+        self._rows += frame.height
+
+    def close(self) -> None:
+        """Make all of them durable, and their names."""
+        self._settle()
+        if self._pool is not None:
+            self._pool.shutdown()
+        for folder in {Path(file.path).parent for file in self.files} | {self._folder}:
+            sync_folder(folder)
+
+    def _divided(self, frame: pl.DataFrame) -> Iterator[tuple[int, memoryview]]:
+        content = encoded(frame, self._format)
+        most = self._part_bytes
+        if most is None or len(content) <= most or frame.height <= 1:
+            yield frame.height, content
+            return
+        pieces = -(-len(content) // most)
+        for piece in frame.iter_slices(max(1, frame.height // pieces)):
+            yield from self._divided(piece)
+
+    def _put(self, folder: Path, rows: int, content: memoryview) -> None:
+        self._settle()
+        path = folder / f"part-{self._count:05d}.{self._format}"
+        with writing_to(path, self._output, needed=len(content)):
+            if not self._count:
+                remove_folder(self._folder)
+            make_folder(folder)
+            stream = path.open("wb")
+            try:
+                stream.write(content)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    stream.close()
+                raise
+        self._count += 1
+        self._pool = self._pool or ThreadPoolExecutor(1)
+        self._pending = path, rows, len(content), self._pool.submit(_synced, stream, content)
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            path, rows, size, digest = self._pending
+            self._pending = None
+            with writing_to(path, self._output, needed=size):
+                self.files.append(StagedFile(str(path), rows, size, digest.result()))
+
+
+def _synced(stream: BinaryIO, content: memoryview) -> str:
+    with stream:
+        stream.flush()
+        os.fsync(stream.fileno())
+    return hashlib.sha256(content).hexdigest()
+
+
 class Staging:
-    """Writes frames to parts of `part_rows` rows each, whatever the sizes of the frames.
+    """Writes frames in parts of `part_rows` rows each, whatever the sizes of the frames.
 
     So parts depend on the rows and their order alone, and memory on `part_rows`.
 
     Args:
         folder: Made when the first part is written; what an earlier attempt left there goes.
         output: Name of the output, which errors give.
-        file_format: parquet (zstd) or arrow (IPC, zstd).
+        into: parquet or arrow, a file for each part; or what writes them otherwise.
         part_rows: Rows a part.
     """
 
-    def __init__(self, folder: Path, output: str, file_format: Format, part_rows: int = PART_ROWS) -> None:
-        self._folder, self._output, self._format, self._part_rows = folder, output, file_format, part_rows
+    def __init__(self, folder: Path, output: str, into: Format | StagedWriter, part_rows: int = PART_ROWS) -> None:
+        self._folder, self._output, self._part_rows = folder, output, part_rows
+        self._writer = Parts(folder, output, into) if isinstance(into, str) else into
         self._waiting: list[pl.DataFrame] = []
-        self._rows_waiting = 0
+        self._rows_waiting = self._rows_written = 0
         self._schema: pl.Schema | None = None
         self._sealed = False
-        self.files: list[StagedFile] = []
 
     @property
     def folder(self) -> Path:
@@ -72,7 +180,12 @@ class Staging:
     @property
     def rows(self) -> int:
         """Rows so far."""
-        return sum(file.rows for file in self.files) + self._rows_waiting
+        return self._rows_written + self._rows_waiting
+
+    @property
+    def files(self) -> list[StagedFile]:
+        """What is written."""
+        return self._writer.files
 
     @property
     def schema(self) -> pl.Schema:
@@ -110,23 +223,15 @@ class Staging:
     def seal(self) -> list[StagedFile]:
         """Make all parts durable; at least one, so that no rows have a schema too."""
         if not self._sealed:
-            if self._waiting or not self.files:
+            if self._waiting or not self._rows_written:
                 self._write()
-            sync_folder(self._folder)
+            self._writer.close()
             self._sealed = True
         return self.files
 
     def _write(self) -> None:
-        frame = pl.concat([pl.DataFrame(schema=self.schema), *self._waiting], rechunk=True)
-        content = encoded(frame, self._format)
-        path = self._folder / f"part-{len(self.files):05d}.{self._format}"
-        with writing_to(path, self._output):
-            if not self.files:
-                remove_folder(self._folder)
-                make_folder(self._folder)
-            write_file(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self.files.append(StagedFile(str(path), frame.height, len(content), digest))
+        self._writer.write(pl.concat([pl.DataFrame(schema=self.schema), *self._waiting], rechunk=True))
+        self._rows_written += self._rows_waiting
         self._waiting, self._rows_waiting = [], 0
 
 
@@ -164,12 +269,6 @@ def scan(files: Sequence[StagedFile] | Sequence[Path], file_format: Format) -> p
     if file_format == "parquet":
         return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
     return pl.scan_ipc(paths, glob=False, hive_partitioning=False)
-
-
-def staged_rows(staged: Mapping[str, Any]) -> pl.LazyFrame:
-    """The rows that a sink has staged, before they are published."""
-    paths = [Path(file["path"]) for file in staged["files"]]
-    return scan(paths, "parquet" if paths[0].suffix == ".parquet" else "arrow")
 
 
 def check_unique(rows: pl.LazyFrame, count: int, key: tuple[str, ...] | None, output: str) -> None:

@@ -31,7 +31,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks import Mode, OnSchemaChange, OpenSink, Sink, SinkFactory, Staged, discard, publish
+from assay.sinks import Mode, OnSchemaChange, OpenSink, Sink, SinkFactory, Staged, discard, publish, staged_rows
 
 Steps = tuple[tuple[Any, str], ...]
 
@@ -216,6 +216,11 @@ class SinkConformance:
         assert bench.published() is None
         target.prepare()
         assert bench.published() is None
+
+    def test_what_is_staged_can_be_read_before_it_is_published(self, bench: Bench) -> None:
+        frames = [_rows((1, "a", "1.5")), _rows((2, None, None), (3, "", "-0.0000000001"))]
+        _assert_same(staged_rows(bench.prepare(frames, run="x")).collect(), pl.concat(frames))
+        _assert_same(staged_rows(bench.prepare(_rows(), run="y")).collect(), _rows())
 
     def test_what_is_prepared_is_json_and_says_what_it_is(self, bench: Bench) -> None:
         target = bench.open("upsert", ("id",))
