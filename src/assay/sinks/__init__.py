@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.sinks.duckdb import DuckDb
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
 from assay.sinks.registry import SinkFactory, discard, is_published, publish
@@ -13,6 +14,7 @@ from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
 __all__ = [
     "MODES",
+    "DuckDb",
     "MemoryRepository",
     "Mode",
     "OnSchemaChange",
