@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.sinks.delta import Delta
 from assay.sinks.duckdb import DuckDb
 from assay.sinks.parquet import Parquet
 from assay.sinks.protocol import MODES, Mode, OnSchemaChange, OpenSink, Sink, Staged
@@ -14,6 +15,7 @@ from assay.sinks.unit_of_work import UnitOfWork, UnitOfWorkError
 
 __all__ = [
     "MODES",
+    "Delta",
     "DuckDb",
     "MemoryRepository",
     "Mode",

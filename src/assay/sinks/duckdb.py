@@ -459,7 +459,7 @@ def _publish(connection: DuckDBPyConnection, database: Database, staged: Mapping
     _run(
         connection,
         f"CREATE TABLE IF NOT EXISTS {PUBLICATIONS} (id BIGINT PRIMARY KEY, run VARCHAR NOT NULL, "
-        "output VARCHAR NOT NULL, table_name VARCHAR NOT NULL, rows BIGINT NOT NULL, \"at\" TIMESTAMP WITH TIME ZONE "
+        'output VARCHAR NOT NULL, table_name VARCHAR NOT NULL, rows BIGINT NOT NULL, "at" TIMESTAMP WITH TIME ZONE '
         "NOT NULL, columns VARCHAR NOT NULL, UNIQUE (run, output))",
     )
     token = f"SELECT 1 FROM {PUBLICATIONS} WHERE run = ? AND output = ?"  # noqa: S608 - a constant
