@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from assay.records import read, scan, validate
     from assay.result import Err, Ok
     from assay.settings import Settings
-    from assay.sinks import MemoryRepository, Parquet, Repository, Sql, SqlRepository, UnitOfWork
+    from assay.sinks import Delta, DuckDb, MemoryRepository, Parquet, Repository, Sql, SqlRepository, UnitOfWork
 
 # Where each public name is defined: loaded when it is first used, so that `assay --help` need not load Polars.
 _HOME = {
@@ -116,7 +116,16 @@ _HOME = {
     "assay.records": ("read", "scan", "validate"),
     "assay.result": ("Err", "Ok"),
     "assay.settings": ("Settings",),
-    "assay.sinks": ("MemoryRepository", "Parquet", "Repository", "Sql", "SqlRepository", "UnitOfWork"),
+    "assay.sinks": (
+        "Delta",
+        "DuckDb",
+        "MemoryRepository",
+        "Parquet",
+        "Repository",
+        "Sql",
+        "SqlRepository",
+        "UnitOfWork",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -131,7 +140,9 @@ __all__ = [
     "CountDistinct",
     "Dated",
     "Deduplicate",
+    "Delta",
     "DiscountPricing",
+    "DuckDb",
     "DuplicateError",
     "EcbRates",
     "Err",

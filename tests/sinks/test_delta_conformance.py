@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import deltalake
-from deltalake import transaction
 
-from assay.sinks import Delta, Mode, OnSchemaChange, Sink
+from assay.sinks import Delta, Mode, OnSchemaChange, Sink, delta_commit
 from assay.testing import FILE_STEPS, SinkConformance
 
 
@@ -13,7 +12,7 @@ class TestDelta(SinkConformance):
     steps = (
         *FILE_STEPS,
         (deltalake.DeltaTable, "create_write_transaction"),
-        (transaction, "create_table_with_add_actions"),
+        (delta_commit, "create_table_with_add_actions"),
     )
 
     def make(self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error") -> Sink:

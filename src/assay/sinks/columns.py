@@ -12,6 +12,7 @@ import polars as pl
 from assay.errors import SinkError
 
 Leaf = Callable[[pl.DataType], pl.DataType]
+Loss = Callable[[pl.Series, pl.DataType], bool]
 
 # 0001-01-01 and 9999-12-31 as days since 1970.
 _FIRST_DAY: Final = -719_162
@@ -101,13 +102,9 @@ def check_moments(frame: pl.DataFrame, stored: Leaf, before: int, output: str) -
     for column in frame:
         if not any(leaf.is_temporal() for leaf in leaf_types(column.dtype)):
             continue
-        for is_lost, words in (
-            (_has_other_year, "a date outside the years 1 to 9999"),
-            (_is_finer, "parts of a microsecond"),
-            (_is_longer, "a duration of over 292,000 years"),
-        ):
+        for is_lost, words in _LOSSES:
             if _any(column, is_lost, stored):
-                row = before + _first(column, lambda part, is_lost=is_lost: _any(part, is_lost, stored)) + 1
+                row = before + _first(column, is_lost, stored) + 1
                 raise SinkError(
                     f'column "{column.name}" has {words}, which cannot be stored, first in row {row:,}', sink=output
                 )
@@ -135,7 +132,7 @@ def schema_of_text(text: str) -> pl.Schema:
     return pl.read_ipc(base64.b64decode(text)).schema
 
 
-def _any(column: pl.Series, is_lost: Callable[[pl.Series, pl.DataType], bool], stored: Leaf) -> bool:
+def _any(column: pl.Series, is_lost: Loss, stored: Leaf) -> bool:
     return any(is_lost(leaf, stored(leaf.dtype)) for leaf in _leaves(column) if leaf.dtype.is_temporal())
 
 
@@ -151,12 +148,12 @@ def _leaves(column: pl.Series) -> Iterator[pl.Series]:
             yield column
 
 
-def _first(column: pl.Series, is_bad: Callable[[pl.Series], bool]) -> int:
-    """Index of the first bad value, where there is one."""
+def _first(column: pl.Series, is_lost: Loss, stored: Leaf) -> int:
+    """Index of the first value that is lost, where there is one."""
     start, length = 0, len(column)
     while length > 1:
         half = length // 2
-        if is_bad(column.slice(start, half)):
+        if _any(column.slice(start, half), is_lost, stored):
             length = half
         else:
             start, length = start + half, length - half
@@ -171,11 +168,10 @@ def _has_other_year(leaf: pl.Series, _stored: pl.DataType) -> bool:
         ticks = _TICKS_A_DAY[dtype.time_unit]
     else:
         return False
-    raw = leaf.to_physical()
-    first, last = max(_FIRST_DAY * ticks, -_LARGEST), min((_LAST_DAY + 1) * ticks, _LARGEST)
-    if ticks == 1:
-        raw = raw.cast(pl.Int64)
-    return bool(((raw < first) | ((raw >= last) if last < _LARGEST else pl.lit(value=False))).any())
+    low, high = leaf.to_physical().cast(pl.Int64).min(), leaf.to_physical().cast(pl.Int64).max()
+    if not isinstance(low, int) or not isinstance(high, int):
+        return False
+    return low < _FIRST_DAY * ticks or high >= (_LAST_DAY + 1) * ticks
 
 
 def _is_finer(leaf: pl.Series, stored: pl.DataType) -> bool:
@@ -191,6 +187,13 @@ def _is_longer(leaf: pl.Series, stored: pl.DataType) -> bool:
         return False
     largest = _LARGEST // 1000
     return bool(((leaf.to_physical() > largest) | (leaf.to_physical() < -largest)).any())
+
+
+_LOSSES: Final[tuple[tuple[Loss, str], ...]] = (
+    (_has_other_year, "a date outside the years 1 to 9999"),
+    (_is_finer, "parts of a microsecond"),
+    (_is_longer, "a duration of over 292,000 years"),
+)
 
 
 def _instance(dtype: Any) -> pl.DataType:

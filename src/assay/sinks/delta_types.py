@@ -17,18 +17,14 @@ Where that does not say what the column was, the field's metadata does, under `a
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import polars as pl
+from deltalake import Field, Schema
+from deltalake.schema import ArrayType, DataType, PrimitiveType, StructType
 
 from assay.errors import SinkError
 from assay.sinks.columns import check_names, check_shape, leaf_types, mapped, schema_of_text, schema_text
-
-if TYPE_CHECKING:
-    from deltalake import Schema
-    from deltalake.schema import ArrayType, MapType, PrimitiveType, StructType
-
-    DeltaType = PrimitiveType | ArrayType | StructType | MapType
 
 DTYPE: Final = "assay.dtype"
 _PARTITIONS: Final = (pl.Boolean, pl.Date, pl.String, pl.Enum, pl.Categorical)
@@ -95,8 +91,6 @@ def check_storable(schema: pl.Schema, partition_by: tuple[str, ...], output: str
 
 def delta_schema(schema: pl.Schema) -> Schema:
     """The schema of a table that holds such columns; ask `check_storable` first."""
-    from deltalake import Field, Schema
-
     fields = []
     for name, dtype in schema.items():
         natural = mapped(dtype, stored) == dtype
@@ -118,17 +112,14 @@ def polars_schema(schema: Schema) -> pl.Schema:
     return pl.Schema(found)
 
 
-def is_plain(kind: DeltaType, dtype: pl.DataType) -> bool:
+def is_plain(kind: DataType, dtype: pl.DataType) -> bool:
     """Whether a type of Delta is the one that `delta_schema` has for what Polars makes of it."""
     leaves = list(leaf_types(dtype))
     known = all(type(leaf) in _NAMES or isinstance(leaf, pl.Decimal | pl.Datetime) for leaf in leaves)
     return known and json.loads(_delta_type(dtype).to_json()) == json.loads(kind.to_json())
 
 
-def _delta_type(dtype: Any) -> DeltaType:
-    from deltalake import Field
-    from deltalake.schema import ArrayType, PrimitiveType, StructType
-
+def _delta_type(dtype: Any) -> DataType:
     made = dtype() if isinstance(dtype, type) else dtype
     match made:
         case pl.Struct():

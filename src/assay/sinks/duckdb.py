@@ -3,65 +3,22 @@
 A sink of its own, not `Sql` over a dialect of DuckDB: that would take every value through Python and store times and
 nested columns as texts, while DuckDB has types for nearly all of them and reads Arrow where it lies.
 
-| column | DuckDB |
-|---|---|
-| Decimal(p, s) | DECIMAL(p, s) |
-| integers, floats, Boolean, Date, String, Binary | the type of that size and name |
-| Datetime | TIMESTAMP_MS, TIMESTAMP, TIMESTAMP_NS; with a zone: TIMESTAMP WITH TIME ZONE, microseconds |
-| Time, Duration | TIME_NS, INTERVAL of microseconds |
-| Enum | ENUM |
-| Categorical, Null | VARCHAR |
-| List, Struct | LIST, STRUCT |
-
-What these types do not say (the zone, the unit of a duration) stands beside the run's token in `assay_publications`.
-
 DuckDB lets one process at a time write to a file, and none read it meanwhile. Whoever comes second waits for it, up to
-a time, here and as a reader.
+a time.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from types import ModuleType
+from typing import Any, ClassVar
 
-import polars as pl
-import polars.selectors as cs
-
-from assay.errors import ConfigurationError, SinkError
-from assay.sinks.columns import (
-    check_moments,
-    check_names,
-    check_shape,
-    leaf_types,
-    mapped,
-    recast,
-    schema_of_text,
-    schema_text,
-)
-from assay.sinks.durable import make_folder, sync_folder
-from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
+from assay.errors import ConfigurationError
+from assay.sinks.protocol import Mode, OnSchemaChange, OpenSink, declared
 from assay.sinks.registry import SinkFactory
-from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-PUBLICATIONS: Final = "assay_publications"
-_WAIT_SECONDS: Final = 60.0
-_PAUSE_SECONDS: Final = 0.05
-# The run's rows as DuckDB sees them; the connection is ours alone, and the names are of no table.
-_PART: Final = "assay_staged_part"
-_STAGED: Final = "assay_staged_rows"
-# One file of DuckDB is one database in a process: two threads would be two transactions in it, and could collide.
-_publishing: Final = threading.Lock()
 
 
 @SinkFactory.register
@@ -88,19 +45,24 @@ class DuckDb:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", declared("DuckDb", self.mode, self.key, self.on_schema_change))
-        if not self.table or "\x00" in self.table or self.table.lower() in (PUBLICATIONS, _PART, _STAGED):
+        if not self.table or "\x00" in self.table or self.table.lower().startswith("assay_"):
             raise ConfigurationError(f"{self.table!r} cannot be the name of a table", where="DuckDb")
         if self.path is not None and (
             "\x00" in str(self.path) or not Path(self.path).name or str(self.path).startswith(":memory:")
         ):
             raise ConfigurationError(f"{str(self.path)!r} names no file", where="DuckDb")
-        if find_spec("duckdb") is None:
-            raise ConfigurationError("DuckDB files need an extra: pip install 'assay[duckdb]'", where="DuckDb")
 
-    def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenDuckDb:
-        """Make it ready for one run."""
-        path = (self.folder or Path()) / Path(default).with_suffix(".duckdb") if self.path is None else self.path
-        return OpenDuckDb(self, Database(_absolute(root / path), self.table, name), staging)
+    def open(self, root: Path, staging: Path, name: str, *, default: str) -> OpenSink:
+        """Make it ready for one run.
+
+        Raises:
+            ConfigurationError: the package duckdb is not installed.
+        """
+        path = (self.folder or Path()) / Path(default).with_suffix(".duckdb") if self.path is None else Path(self.path)
+        # Not resolved: the path may go through a link on purpose.
+        file = Path(os.path.abspath(root / path))  # noqa: PTH100
+        opened: OpenSink = _table().OpenDuckDb(self, _table().Database(file, self.table, name), staging)
+        return opened
 
     def under(self, folder: Path) -> DuckDb:
         """The same table in a file of the same name in `folder`."""
@@ -111,465 +73,24 @@ class DuckDb:
         """Load what was staged in one transaction; False if this run has published it before.
 
         Raises:
+            ConfigurationError: the package duckdb is not installed.
             SinkError: a staged file is damaged, the table is not what it was, or the file cannot be written to.
         """
-        database = Database(Path(staged["file"]), staged["table"], staged["output"])
-        with _publishing, database.writing() as connection:
-            published = _publish(connection, database, staged, run_id)
+        published: bool = _table().publish(staged, run_id)
         return published
 
-
-class OpenDuckDb:
-    """A table of a DuckDB file in a run."""
-
-    def __init__(self, sink: DuckDb, database: Database, staging: Path) -> None:
-        self._sink, self._database, self._output = sink, database, database.output
-        self._staging = Staging(staging, database.output, "arrow")
-        self._schema: pl.Schema | None = None
-        self._read = False
-        self._base: int | None = None
-
-    @property
-    def mode(self) -> Mode:
-        """As declared."""
-        return self._sink.mode
-
-    @property
-    def location(self) -> str:
-        """The file and the table."""
-        return self._database.location
-
-    def check(self, schema: pl.Schema) -> None:
-        """Take the schema; see `OpenSink.check`."""
-        if not schema:
-            raise SinkError("there is no column to write", sink=self._output)
-        check_names(schema, "DuckDB", self._output)
-        for name, dtype in schema.items():
-            check_shape(name, dtype, "DuckDB", self._output)
-            sql_type(name, dtype, self._output)
-        check_key(schema, self._sink.key, self._output)
-        self._check_fits(schema, self.mode)
-        self._schema = schema
-        self._staging.expect(schema)
-
-    def stage(self, frame: pl.DataFrame) -> None:
-        """Write some rows; see `OpenSink.stage`."""
-        check_moments(frame, _stored, self._staging.rows, self._output)
-        self._staging.add(frame)
-
-    def prepare(self, mode: Mode | None = None) -> Staged:
-        """Make it durable; see `OpenSink.prepare`."""
-        mode = mode or self.mode
-        declared("DuckDb", mode, self._sink.key)
-        self._check_fits(self._staging.schema, mode)
-        files = self._staging.seal()
-        check_unique(scan(files, "arrow"), self._staging.rows, self._sink.key, self._output)
-        return {
-            "sink": self._sink.kind,
-            "output": self._output,
-            "target": self.location,
-            "mode": mode,
-            "key": list(self._sink.key) if self._sink.key else None,
-            "on_schema_change": self._sink.on_schema_change,
-            "rows": self._staging.rows,
-            "folder": str(self._staging.folder),
-            "files": [file.as_json() for file in files],
-            "file": str(self._database.file),
-            "table": self._sink.table,
-            "read": self._read,
-            "base": self._base,
-        }
-
-    def read(self) -> pl.LazyFrame | None:
-        """The rows of the table now, all read at once, so that the file is free again; see `OpenSink.read`.
-
-        Raises:
-            SinkError: Assay did not make the table and was not told its schema, or it was changed since.
-        """
-        self._read, self._base = True, None
-        if not self._database.exists():
-            return None
-        with self._database.reading() as connection:
-            self._base, stored = self._database.latest(connection)
-            if self._database.columns(connection) is None:
-                return None
-            schema = stored or self._schema
-            if schema is None:
-                raise SinkError(
-                    f"{self.location} was not made by Assay: check(schema) says what its columns are", sink=self._output
-                )
-            self._database.check_columns(connection, schema)
-            names = ", ".join(f"{_read_as(_quoted(name), dtype)} AS {_quoted(name)}" for name, dtype in schema.items())
-            found = pl.DataFrame(connection.sql(f"SELECT {names} FROM {_quoted(self._sink.table)}"))  # noqa: S608
-        # In two steps: an interval comes as the number of its microseconds.
-        between = [recast(column, mapped(schema[column.name], _stored)) for column in found]
-        return pl.DataFrame([recast(column, schema[column.name]) for column in between]).lazy()
-
-    def _check_fits(self, schema: pl.Schema, mode: Mode) -> None:
-        if self._database.exists():
-            with self._database.reading() as connection:
-                self._database.fit(connection, schema, mode, self._sink.on_schema_change)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How rows fit the table.
-
-    Attributes:
-        makes: The table is made, in place of one that Assay made earlier if there is one.
-        adds: Columns that the table gets.
-    """
-
-    makes: bool
-    adds: tuple[str, ...] = ()
-
-
-class Database:
-    """One table of one DuckDB file, and the transactions on it."""
-
-    def __init__(self, file: Path, table: str, output: str) -> None:
-        self.file, self.table, self.output = file, table, output
-        self.location = f"{file}#{table}"
-
-    def exists(self) -> bool:
-        """Whether there is anything to look into: who was killed as it made the file may have left it empty."""
-        return self.file.exists() and (not self.file.is_file() or self.file.stat().st_size > 0)
-
-    @contextmanager
-    def reading(self) -> Iterator[DuckDBPyConnection]:
-        """A connection in whose transaction everything is of one moment.
-
-        Raises:
-            SinkError: the file cannot be read, or another process does not let go of it.
-        """
-        with self._transaction(read_only=True) as connection:
-            yield connection
-
-    @contextmanager
-    def writing(self) -> Iterator[DuckDBPyConnection]:
-        """A connection whose transaction is committed at the end, and undone by any error.
-
-        Raises:
-            SinkError: the file cannot be written to, or another process does not let go of it.
-        """
-        try:
-            make_folder(self.file.parent)
-            with self._transaction(read_only=False) as connection:
-                yield connection
-            sync_folder(self.file.parent)
-        except OSError as error:
-            raise SinkError(f"cannot write to {self.location}: {error.strerror or error}", sink=self.output) from error
-
-    def columns(self, connection: DuckDBPyConnection) -> dict[str, str] | None:
-        """Names and types of the table's columns, None if there is no table."""
-        query = (
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-            "AND schema_name = current_schema() AND lower(table_name) = lower(?) ORDER BY column_index"
-        )
-        return dict(_fetch(connection, query, [self.table])) or None
-
-    def latest(self, connection: DuckDBPyConnection) -> tuple[int | None, pl.Schema | None]:
-        """Number and schema of the last publication to this table, None where there is none."""
-        there = "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND table_name = ?"
-        if not _fetch(connection, there, [PUBLICATIONS]):
-            return None, None
-        query = (
-            f"SELECT id, columns FROM {PUBLICATIONS} WHERE lower(table_name) = lower(?) "  # noqa: S608 - a constant
-            "ORDER BY id DESC LIMIT 1"
-        )
-        found = _fetch(connection, query, [self.table])
-        return (found[0][0], schema_of_text(found[0][1])) if found else (None, None)
-
-    def fit(self, connection: DuckDBPyConnection, schema: pl.Schema, mode: Mode, how: OnSchemaChange) -> Fit:
-        """See how rows of a schema fit the table.
-
-        Raises:
-            SinkError: they do not: names the first column that differs, and how.
-        """
-        stored = self.latest(connection)[1]
-        if self.columns(connection) is None:
-            return Fit(makes=True)
-        if stored is not None and mode in KEEPING:
-            check_same_columns(stored, schema, self.output, ordered=False, on_schema_change=how)
-        elif stored is not None and dict(stored) != dict(schema):
-            return Fit(makes=True)
-        return Fit(makes=False, adds=self.check_columns(connection, schema, how))
-
-    def check_columns(
-        self, connection: DuckDBPyConnection, schema: pl.Schema, how: OnSchemaChange = "error"
-    ) -> tuple[str, ...]:
-        """Check that the table has the columns of a schema; returns those that are to be added.
-
-        Raises:
-            SinkError: names the first column that differs, and how.
-        """
-        there = self.columns(connection) or {}
-        # As DuckDB itself writes these types.
-        types = ", ".join(f"typeof(CAST(NULL AS {sql_type(n, dtype, self.output)}))" for n, dtype in schema.items())
-        wanted = dict(zip(schema, _fetch(connection, f"SELECT {types}")[0], strict=True))
-        added = []
-        for name, kind in wanted.items():
-            if name not in there:
-                if how == "add":
-                    added.append(name)
-                    continue
-                raise SinkError(f'table "{self.table}" has no column "{name}"', sink=self.output)
-            if there[name] != kind:
-                raise SinkError(
-                    f'column "{name}" of table "{self.table}" is {there[name]}, and {kind} is needed', sink=self.output
-                )
-        for name in there:
-            if name not in wanted:
-                raise SinkError(f'table "{self.table}" has another column, "{name}"', sink=self.output)
-        return tuple(added)
-
-    @contextmanager
-    def _transaction(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
-        import duckdb
-
-        try:
-            connection = self._connect(read_only=read_only)
-            try:
-                _run(connection, "SET TimeZone = 'UTC'")
-                _run(connection, "BEGIN")
-                yield connection
-                _run(connection, "COMMIT")
-            finally:
-                # Without a commit, closing undoes; the last one to close writes the log into the file.
-                connection.close()
-        except duckdb.Error as error:
-            raise SinkError(f"{self.location}: {error}", sink=self.output) from error
-
-    def _connect(self, *, read_only: bool) -> DuckDBPyConnection:
-        import duckdb
-
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while True:
-            try:
-                return duckdb.connect(self.file, read_only=read_only)
-            except (duckdb.IOException, duckdb.ConnectionException) as error:
-                # Locked by another process, or opened the other way (to read, to write) in this one.
-                in_use = isinstance(error, duckdb.ConnectionException) or "lock on file" in str(error)
-                if not in_use:
-                    raise
-                if read_only:
-                    with suppress(duckdb.ConnectionException, duckdb.IOException):
-                        return duckdb.connect(self.file)
-                if time.monotonic() >= deadline:
-                    raise SinkError(
-                        f"{self.file} has been in use for {_WAIT_SECONDS:.0f} s, and DuckDB lets one process write to a "
-                        f"file, alone: close it there, then resume the run or run again ({error})",
-                        sink=self.output,
-                    ) from error
-            time.sleep(_PAUSE_SECONDS)
-
-
-class _Stream:
-    """A frame that DuckDB reads through Arrow's C interface, as often as it likes, without pyarrow."""
-
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._frame.__arrow_c_stream__(requested_schema)
-
-
-def sql_type(name: str, dtype: pl.DataType, output: str) -> str:
-    """The type of a column in DuckDB.
-
-    Raises:
-        SinkError: there is none.
-    """
-    match dtype:
-        case pl.Struct():
-            fields = (f"{_quoted(f.name)} {sql_type(name, _instance(f.dtype), output)}" for f in dtype.fields)
-            return f"STRUCT({', '.join(fields)})"
-        case pl.List():
-            return f"{sql_type(name, _instance(dtype.inner), output)}[]"
-        case pl.Decimal():
-            return f"DECIMAL({dtype.precision or 38}, {dtype.scale})"
-        case pl.Datetime():
-            units = {"ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
-            return "TIMESTAMP WITH TIME ZONE" if dtype.time_zone else units[dtype.time_unit]
-        case pl.Enum():
-            categories = dtype.categories.to_list()
-            if not categories or any("\x00" in category for category in categories):
-                return "VARCHAR"
-            return f"ENUM({', '.join(_text(category) for category in categories)})"
-    found = _TYPES.get(type(dtype))
-    if found is None:
-        raise SinkError(f'column "{name}" is {dtype}, which DuckDB cannot store: cast it', sink=output)
-    return found
-
-
-_TYPES: Final[dict[type[pl.DataType], str]] = {
-    pl.Binary: "BLOB",
-    pl.Boolean: "BOOLEAN",
-    pl.Categorical: "VARCHAR",
-    pl.Date: "DATE",
-    pl.Duration: "INTERVAL",
-    pl.Float32: "FLOAT",
-    pl.Float64: "DOUBLE",
-    pl.Int8: "TINYINT",
-    pl.Int16: "SMALLINT",
-    pl.Int32: "INTEGER",
-    pl.Int64: "BIGINT",
-    pl.Null: "VARCHAR",
-    pl.String: "VARCHAR",
-    pl.Time: "TIME_NS",
-    pl.UInt8: "UTINYINT",
-    pl.UInt16: "USMALLINT",
-    pl.UInt32: "UINTEGER",
-    pl.UInt64: "UBIGINT",
-}
-
-
-def _stored(dtype: pl.DataType) -> pl.DataType:
-    """The type in which DuckDB gets values."""
-    match dtype:
-        case pl.Datetime(time_zone=str()):
-            return pl.Datetime("us", "UTC")
-        case pl.Duration():
-            return pl.Duration("us")
-        case pl.Enum() | pl.Categorical() | pl.Null():
-            return pl.String()
-    return dtype
-
-
-def _read_as(column: str, dtype: pl.DataType) -> str:
-    """An SQL expression that gives a column as Polars can take it: it has no intervals."""
-    if not any(isinstance(leaf, pl.Duration) for leaf in leaf_types(dtype)):
-        return column
-    match dtype:
-        case pl.Struct():
-            fields = (
-                f"{_quoted(f.name)} := {_read_as(f'{column}.{_quoted(f.name)}', _instance(f.dtype))}"
-                for f in dtype.fields
-            )
-            return f"CASE WHEN {column} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"
-        case pl.List():
-            # Each level has a name of its own, which is longer by one letter.
-            element = f"element{column.count('element') * '_'}"
-            return f"list_transform({column}, lambda {element}: {_read_as(element, _instance(dtype.inner))})"
-    return f"epoch_us({column})"
-
-
-def _publish(connection: DuckDBPyConnection, database: Database, staged: Mapping[str, Any], run_id: str) -> bool:
-    output = staged["output"]
-    _run(
-        connection,
-        f"CREATE TABLE IF NOT EXISTS {PUBLICATIONS} (id BIGINT PRIMARY KEY, run VARCHAR NOT NULL, "
-        'output VARCHAR NOT NULL, table_name VARCHAR NOT NULL, rows BIGINT NOT NULL, "at" TIMESTAMP WITH TIME ZONE '
-        "NOT NULL, columns VARCHAR NOT NULL, UNIQUE (run, output))",
-    )
-    token = f"SELECT 1 FROM {PUBLICATIONS} WHERE run = ? AND output = ?"  # noqa: S608 - a constant
-    if _fetch(connection, token, [run_id, output]):
-        return False
-    if staged["read"] and database.latest(connection)[0] != staged["base"]:
-        raise SinkError("another run has published since this one read what was there: run again", sink=output)
-    files = verified(staged)
-    schema = scan(files, "arrow").collect_schema()
-    _load(connection, database, staged, files, schema)
-    _run(
-        connection,
-        f"INSERT INTO {PUBLICATIONS} SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ?, ?, ? "  # noqa: S608 - a constant
-        f"FROM {PUBLICATIONS}",
-        [run_id, output, staged["table"], staged["rows"], datetime.now(UTC), schema_text(schema)],
-    )
-    return True
-
-
-def _load(
-    connection: DuckDBPyConnection,
-    database: Database,
-    staged: Mapping[str, Any],
-    files: Sequence[StagedFile],
-    schema: pl.Schema,
-) -> None:
-    table, mode = _quoted(database.table), staged["mode"]
-    key = [_quoted(name) for name in staged["key"] or ()]
-    columns = [f"{_quoted(name)} {sql_type(name, dtype, database.output)}" for name, dtype in schema.items()]
-    fit = database.fit(connection, schema, mode, staged["on_schema_change"])
-    if fit.makes:
-        _run(connection, f"DROP TABLE IF EXISTS {table}")
-        _run(connection, f"CREATE TABLE {table} ({', '.join(columns)})")
-    for column in (column for name, column in zip(schema, columns, strict=True) if name in fit.adds):
-        _run(connection, f"ALTER TABLE {table} ADD COLUMN {column}")
-    if not fit.makes and mode in ("replace", "merge"):
-        _run(connection, f"DELETE FROM {table}")  # noqa: S608 - quoted
-    if not fit.makes and mode == "upsert":
-        keys = [column for name, column in zip(schema, columns, strict=True) if name in staged["key"]]
-        _run(connection, f"CREATE TEMP TABLE {_STAGED} ({', '.join(keys)})")
-        _insert(connection, f"temp.{_STAGED}", files, staged["key"])
-        same_key = " AND ".join(f"{table}.{name} = {_STAGED}.{name}" for name in key)
-        _run(connection, f"DELETE FROM {table} USING temp.{_STAGED} WHERE {same_key}")  # noqa: S608 - quoted
-        _run(connection, f"DROP TABLE temp.{_STAGED}")
-    if not fit.makes and mode == "delete_missing":
-        _run(connection, f"CREATE TEMP TABLE {_STAGED} ({', '.join(columns)})")
-        _insert(connection, f"temp.{_STAGED}", files, list(schema))
-        _replace_differing(connection, table, key, schema)
-        _run(connection, f"DROP TABLE temp.{_STAGED}")
-    else:
-        _insert(connection, table, files, list(schema))
-
-
-def _insert(connection: DuckDBPyConnection, table: str, files: Sequence[StagedFile], names: Sequence[str]) -> None:
-    columns = ", ".join(_quoted(name) for name in names)
-    for file in files:
-        frame = pl.read_ipc(file.path).select(cs.by_name(name) for name in names)
-        stored = pl.DataFrame([recast(column, mapped(column.dtype, _stored)) for column in frame])
-        connection.register(_PART, _Stream(stored))
-        _run(connection, f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_PART}")  # noqa: S608 - quoted
-        connection.unregister(_PART)
-
-
-def _replace_differing(connection: DuckDBPyConnection, table: str, key: Sequence[str], schema: pl.Schema) -> None:
-    """Make the table hold exactly the staged rows; a row that is there already is not touched."""
-    staged = f"temp.{_STAGED}"
-    same_key = " AND ".join(f"{table}.{name} = {_STAGED}.{name}" for name in key)
-    same_row = " AND ".join([same_key, *(_same(table, name, dtype) for name, dtype in schema.items())])
-    keys = ", ".join(key)
-    # Rows that were appended once may have one key.
-    repeated = f"SELECT {keys} FROM {table} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted
-    _run(connection, f"DELETE FROM {table} WHERE ({keys}) IN ({repeated})")  # noqa: S608 - quoted
-    _run(connection, f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {staged} WHERE {same_row})")  # noqa: S608
-    names = ", ".join(_quoted(name) for name in schema)
-    new = f"SELECT {names} FROM {staged} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same_key})"  # noqa: S608
-    _run(connection, f"INSERT INTO {table} ({names}) {new}")
-
-
-def _same(table: str, name: str, dtype: pl.DataType) -> str:
-    """An SQL condition that is true only of values that are the same to the last bit."""
-    ours, theirs = f"{table}.{_quoted(name)}", f"{_STAGED}.{_quoted(name)}"
-    same = f"{ours} IS NOT DISTINCT FROM {theirs}"
-    if not any(leaf.is_float() for leaf in leaf_types(dtype)):
-        return same
-    # 0.0 and -0.0 are equal in SQL, and not the same; inside of others there is no way to ask, so those are replaced.
-    return f"{same} AND signbit({ours}) IS NOT DISTINCT FROM signbit({theirs})" if dtype.is_float() else "false"
-
-
-def _run(connection: DuckDBPyConnection, statement: str, values: Sequence[Any] | None = None) -> None:
-    # DuckDB 2 streams: a statement is done when its result was fetched.
-    _fetch(connection, statement, values)
-
-
-def _fetch(connection: DuckDBPyConnection, query: str, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    return connection.execute(query, values).fetchall()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolved: the path may go through a link on purpose.
-    return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _instance(dtype: Any) -> pl.DataType:
-    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
-    return made
+    @classmethod
+    def has_published(cls, staged: Mapping[str, Any], run_id: str) -> bool:
+        """Whether the table is there, and the run's token."""
+        found: bool = _table().has_published(staged, run_id)
+        return found
+
+
+def _table() -> ModuleType:
+    try:
+        from assay.sinks import duckdb_table  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise ConfigurationError("DuckDB files need an extra: pip install 'assay[duckdb]'", where="DuckDb") from None
+    return duckdb_table
