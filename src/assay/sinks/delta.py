@@ -14,16 +14,19 @@ right after. The first version of a table is built aside, and the folder put in 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from assay.errors import ConfigurationError
 from assay.sinks.protocol import Mode, OnSchemaChange, OpenSink, declared
 from assay.sinks.registry import SinkFactory
 from assay.sinks.staging import PART_ROWS
+
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 @SinkFactory.register
@@ -66,10 +69,14 @@ class Delta:
         """Make it ready for one run.
 
         Raises:
-            ConfigurationError: the package deltalake is not installed.
+            ConfigurationError: the package deltalake is not installed, or cannot open a folder of this name.
         """
         # Not resolved: the path may go through a link on purpose.
         folder = Path(os.path.abspath(root / self.path))  # noqa: PTH100
+        if _ESCAPE.search(str(folder)):
+            raise ConfigurationError(
+                f"{folder} has a % and two hexadecimal digits, which deltalake takes for one character", where="Delta"
+            )
         opened: OpenSink = _run().OpenDelta(self, folder, name, staging)
         return opened
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import polars as pl
 from deltalake import CommitProperties, Schema, Transaction
@@ -23,14 +23,13 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 
 from assay.errors import SinkError
 from assay.sinks.columns import leaf_types
-from assay.sinks.delta_table import DataFile, State, Table, Value, column, speaking_of
+from assay.sinks.delta_table import DataFile, State, Table, Value, column, speaking_of, worded
 from assay.sinks.delta_types import polars_schema, stored_schema
 from assay.sinks.durable import link_file, make_folder, sync_folder, write_file
 from assay.sinks.protocol import Mode
 from assay.sinks.staging import StagedFile, encoded, scan, verified
 
 _WAIT_SECONDS: Final = 60.0
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _ROW: Final = "row"
 
 
@@ -83,7 +82,7 @@ class Publication:
                 try:
                     committed = self._create() if state is None else self._commit(state)
                 except CommitFailedError as error:
-                    refused, committed = (version, str(error)), False
+                    refused, committed = (version, worded(error)), False
                 if committed:
                     self._table.sync([version + 1])
                     return True
@@ -232,7 +231,7 @@ class Publication:
         for number, (partition, frame) in enumerate(_partitions(rows, self._partition_by)):
             content = encoded(frame, "parquet")
             digest = hashlib.sha256(content).hexdigest()
-            place = "".join(f"{_plain(name)}={_plain(_text(value))}/" for name, value in partition.items())
+            place = "".join(f"{_quoted(name)}={_quoted(_text(value))}/" for name, value in partition.items())
             name = f"{place}part-{part}-{number:05d}-{self._mark}-{digest[:8]}.parquet"
             make_folder((folder / name).parent)
             with tempfile.TemporaryDirectory(dir=self._staged["folder"], prefix=".part-") as made:
@@ -361,6 +360,6 @@ def _text(value: Value) -> str | None:
     return str(value)
 
 
-def _plain(text: str | None) -> str:
-    """A part of a folder's name; the log has the value itself."""
-    return "__HIVE_DEFAULT_PARTITION__" if text is None else _UNSAFE.sub("_", text)[:60]
+def _quoted(text: str | None) -> str:
+    # As Hive writes it, which some readers take the value from.
+    return "__HIVE_DEFAULT_PARTITION__" if text is None else quote(text, safe="")

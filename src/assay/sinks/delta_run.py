@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -18,6 +18,10 @@ from assay.sinks.staging import Staging, check_unique, scan
 
 if TYPE_CHECKING:
     from assay.sinks.delta import Delta
+
+
+# A folder's name is at most 255 bytes long on most file systems; a byte of a text may become three there.
+_PARTITION_BYTES: Final = 60
 
 
 def publish(staged: Mapping[str, Any], run_id: str) -> bool:
@@ -72,15 +76,7 @@ class OpenDelta:
                     f'column "{name}" was announced as {dtype} and is {frame.schema[name]}', sink=self._output
                 )
         check_moments(frame, stored, self._staging.rows, self._output)
-        for name in self._sink.partition_by:
-            # Delta has one text for both in the name of a partition.
-            if name in frame.columns and frame.schema[name] == pl.String and (frame[name] == "").any():
-                row = self._staging.rows + int((frame[name] == "").fill_null(value=False).arg_true()[0]) + 1
-                raise SinkError(
-                    f'column "{name}" has an empty text, which Delta reads as null where it is partitioned by it, '
-                    f"first in row {row:,}",
-                    sink=self._output,
-                )
+        self._check_partitions(frame)
         as_stored = stored_schema(frame.schema)
         self._staging.add(pl.DataFrame([recast(column, as_stored[column.name]) for column in frame]))
 
@@ -115,6 +111,19 @@ class OpenDelta:
         state = self._table.state()
         self._read, self._base = True, state.version if state else None
         return state.rows(state.files) if state else None
+
+    def _check_partitions(self, frame: pl.DataFrame) -> None:
+        long = f"a text of over {_PARTITION_BYTES} bytes, which is too long for the name of a partition"
+        for name in self._sink.partition_by:
+            if frame.schema.get(name) != pl.String:
+                continue
+            for wrong, words in (
+                (frame[name] == "", "an empty text, which Delta reads as null where it is partitioned by it"),
+                (frame[name].str.len_bytes() > _PARTITION_BYTES, long),
+            ):
+                if wrong.any():
+                    row = self._staging.rows + int(wrong.fill_null(value=False).arg_true()[0]) + 1
+                    raise SinkError(f'column "{name}" has {words}, first in row {row:,}', sink=self._output)
 
     def _check_fits(self, schema: pl.Schema, mode: Mode) -> int | None:
         state = self._table.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import polars as pl
 import polars.selectors as cs
@@ -19,9 +21,10 @@ from deltalake.exceptions import DeltaError
 from assay.errors import SinkError
 from assay.sinks.columns import leaf_types
 from assay.sinks.delta_types import is_plain, polars_schema, stored_schema
-from assay.sinks.durable import sync_folder, writing_to
+from assay.sinks.durable import sync_folder
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, check_same_columns
 
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LOG: Final = "_delta_log"
 # What a table may ask of those who write to it, as far as it is kept here.
 _FEATURES: Final = frozenset({"appendOnly", "invariants", "timestampNtz"})
@@ -37,7 +40,7 @@ class DataFile:
     """A file of a table.
 
     Attributes:
-        path: As the log has it, from the table's folder.
+        path: From the table's folder.
         size: In bytes.
         partition: The value of each partition column.
     """
@@ -132,7 +135,7 @@ class Table:
             self._check_known(table)
             columns = tuple(table.metadata().partition_columns)
             files = tuple(
-                DataFile(row["path"], row["size_bytes"], {name: row["partition"][name] for name in columns})
+                DataFile(unquote(row["path"]), row["size_bytes"], {name: row["partition"][name] for name in columns})
                 for row in pl.DataFrame(table.get_add_actions()).iter_rows(named=True)
             )
             return State(table, self.path, self.output, table.version(), polars_schema(table.schema()), columns, files)
@@ -176,10 +179,14 @@ def speaking_of(path: Path, output: str) -> Iterator[None]:
         SinkError: the disk is full, the folder may not be written to, the log is broken, a file is gone, and the like.
     """
     try:
-        with writing_to(path, output):
-            yield
-    except (DeltaError, pl.exceptions.PolarsError) as error:
-        raise SinkError(f"{path}: {error}", sink=output) from error
+        yield
+    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
+        raise SinkError(f"{path}: {worded(error)}", sink=output) from error
+
+
+def worded(error: Exception) -> str:
+    """What an error says, on one line and without colours."""
+    return " ".join(_COLOUR.sub("", str(error)).replace("↳", "").split())
 
 
 def column(name: str) -> pl.Expr:
