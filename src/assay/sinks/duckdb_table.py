@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from assay.sinks.columns import (
     schema_text,
 )
 from assay.sinks.duckdb_types import quoted, read_as, sql_type, stored
-from assay.sinks.durable import make_folder, sync_folder
+from assay.sinks.durable import link_file, make_folder, sync_folder
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
 
@@ -48,6 +49,9 @@ _publishing: Final = threading.Lock()
 def publish(staged: Mapping[str, Any], run_id: str) -> bool:
     """See `DuckDb.publish`."""
     database = Database(Path(staged["file"]), staged["table"], staged["output"])
+    if not database.exists():
+        verified(staged)
+        database.create(Path(staged["folder"]))
     with _publishing, database.writing() as connection:
         return _publish(connection, database, staged, run_id)
 
@@ -174,8 +178,23 @@ class Database:
         self.location = f"{file}#{table}"
 
     def exists(self) -> bool:
-        """Whether there is anything to look into: who was killed as it made the file may have left it empty."""
-        return self.file.exists() and (not self.file.is_file() or self.file.stat().st_size > 0)
+        """Whether there is anything to look into."""
+        return self.file.exists()
+
+    def create(self, staging: Path) -> None:
+        """Make the file, if it is not there: aside, so that who is killed meanwhile leaves no half of one.
+
+        Raises:
+            SinkError: it cannot be made.
+        """
+        with self._speaking():
+            make_folder(self.file.parent)
+            with tempfile.TemporaryDirectory(dir=staging, prefix=".new-database-") as folder:
+                made = Path(folder) / "new"
+                duckdb.connect(made).close()
+                with suppress(FileExistsError):
+                    link_file(made, self.file)
+            sync_folder(self.file.parent)
 
     @contextmanager
     def reading(self) -> Iterator[DuckDBPyConnection]:
@@ -194,13 +213,11 @@ class Database:
         Raises:
             SinkError: the file cannot be written to, or another process does not let go of it.
         """
-        try:
-            make_folder(self.file.parent)
-            with self._transaction(read_only=False) as connection:
-                yield connection
+        with self._transaction(read_only=False) as connection:
+            yield connection
+        with self._speaking():
+            # Where others of this process have the file open, DuckDB's log stays beside it.
             sync_folder(self.file.parent)
-        except OSError as error:
-            raise SinkError(f"cannot write to {self.location}: {error.strerror or error}", sink=self.output) from error
 
     def columns(self, connection: DuckDBPyConnection) -> dict[str, str] | None:
         """Names and types of the table's columns, None if there is no table."""
@@ -277,18 +294,21 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
+        with self._speaking(), closing(self._connect(read_only=read_only)) as connection:
+            _run(connection, "SET TimeZone = 'UTC'")
+            _run(connection, "BEGIN")
+            yield connection
+            # Without it, closing undoes all. The last one to close writes DuckDB's own log into the file.
+            _run(connection, "COMMIT")
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
         try:
-            connection = self._connect(read_only=read_only)
-            try:
-                _run(connection, "SET TimeZone = 'UTC'")
-                _run(connection, "BEGIN")
-                yield connection
-                _run(connection, "COMMIT")
-            finally:
-                # Without a commit, closing undoes; the last one to close writes the log into the file.
-                connection.close()
+            yield
         except duckdb.Error as error:
             raise SinkError(f"{self.location}: {error}", sink=self.output) from error
+        except OSError as error:
+            raise SinkError(f"cannot write to {self.location}: {error.strerror or error}", sink=self.output) from error
 
     def _connect(self, *, read_only: bool) -> DuckDBPyConnection:
         deadline = time.monotonic() + _WAIT_SECONDS
