@@ -105,11 +105,11 @@ def test_append(
     def other() -> None:
         anew(lambda folder: plain(folder, frame))
 
-    ours(), other()
+    ours()
+    other()
     taken = benchmark.pedantic(in_turns, (ours, other, clock), rounds=1)
-    keep(
-        benchmark, Reached(Figure(f"`{type(sink).__name__}`, {ROWS:,} rows{unit}", words, "rate", wanted), *taken, ROWS)
-    )
+    figure = Figure(f"`{type(sink).__name__}`, {ROWS:,} rows{unit}", words, "rate", wanted)
+    keep(benchmark, Reached(figure, taken[0], taken[1], ROWS))
 
 
 @pytest.mark.parametrize("sink", [Delta("lines", key=("id",)), DuckDb("lines", key=("id",))], ids=lambda s: s.kind)

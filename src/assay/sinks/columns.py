@@ -168,7 +168,8 @@ def _has_other_year(leaf: pl.Series, _stored: pl.DataType) -> bool:
         ticks = _TICKS_A_DAY[dtype.time_unit]
     else:
         return False
-    low, high = leaf.to_physical().cast(pl.Int64).min(), leaf.to_physical().cast(pl.Int64).max()
+    raw = leaf.to_physical()
+    low, high = raw.min(), raw.max()
     if not isinstance(low, int) or not isinstance(high, int):
         return False
     return low < _FIRST_DAY * ticks or high >= (_LAST_DAY + 1) * ticks
