@@ -147,7 +147,9 @@ def test_values_that_delta_has_no_type_for_are_what_they_were_for_others_too(tmp
             "kind": pl.Series(["a"], dtype=pl.Enum(["b", "a"])),
         }
     )  # fmt: skip
-    run(tmp_path, "r1", frame)
+    staged = prepare(tmp_path, "r1", frame)
+    assert_frame_equal(Delta.staged_rows(staged).collect(), frame)
+    publish(staged, "r1")
     assert_frame_equal(found(tmp_path), frame)
     seen = pl.read_delta(str(tmp_path / "out/lines"))
     assert seen.row(0) == (

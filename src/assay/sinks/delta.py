@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Final
 
+import polars as pl
+
 from assay.errors import ConfigurationError
 from assay.sinks.protocol import Mode, OnSchemaChange, OpenSink, declared
 from assay.sinks.registry import SinkFactory
@@ -101,6 +103,12 @@ class Delta:
         """Whether the table is there, and the run's token in its log."""
         found: bool = _run().has_published(staged, run_id)
         return found
+
+    @classmethod
+    def staged_rows(cls, staged: Mapping[str, Any]) -> pl.LazyFrame:
+        """The rows that were staged, in the columns as they were given."""
+        rows: pl.LazyFrame = _run().staged_rows(staged)
+        return rows
 
 
 def _names(columns: tuple[str, ...] | str) -> tuple[str, ...]:

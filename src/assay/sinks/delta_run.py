@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+from deltalake import Schema
 
 from assay.errors import SinkError
 from assay.sinks.columns import check_moments, recast
 from assay.sinks.delta_commit import Publication, token_of
-from assay.sinks.delta_table import Table
-from assay.sinks.delta_types import check_storable, delta_schema, stored, stored_schema
+from assay.sinks.delta_table import Table, as_given
+from assay.sinks.delta_types import check_storable, delta_schema, polars_schema, stored, stored_schema
 from assay.sinks.protocol import Mode, Staged, check_key, declared
 from assay.sinks.staging import Staging, check_unique, scan
 
@@ -33,6 +34,12 @@ def has_published(staged: Mapping[str, Any], run_id: str) -> bool:
     """See `Delta.has_published`."""
     state = Table(Path(staged["target"]), staged["output"]).state()
     return state is not None and state.table.transaction_version(token_of(staged["output"], run_id)) is not None
+
+
+def staged_rows(staged: Mapping[str, Any]) -> pl.LazyFrame:
+    """See `Delta.staged_rows`."""
+    rows = scan([Path(file["path"]) for file in staged["files"]], "parquet")
+    return as_given(rows, polars_schema(Schema.from_json(staged["schema"])))
 
 
 class OpenDelta:

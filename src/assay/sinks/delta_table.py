@@ -87,10 +87,7 @@ class State:
 
     def rows(self, files: Sequence[DataFile]) -> pl.LazyFrame:
         """The rows of some of its files, in the columns as they were given."""
-        as_stored = stored_schema(self.schema)
-        return self.stored_rows(files).with_columns(
-            column(name).cast(dtype) for name, dtype in self.schema.items() if dtype != as_stored[name]
-        )
+        return as_given(self.stored_rows(files), self.schema)
 
     def stored_rows(self, files: Sequence[DataFile]) -> pl.LazyFrame:
         """The rows of some of its files, in the columns as they are stored."""
@@ -187,6 +184,12 @@ def speaking_of(path: Path, output: str) -> Iterator[None]:
 def worded(error: Exception) -> str:
     """What an error says, on one line and without colours."""
     return " ".join(_COLOUR.sub("", str(error)).replace("↳", "").split())
+
+
+def as_given(rows: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
+    """Rows as they are stored in the columns as they were given."""
+    as_stored = stored_schema(schema)
+    return rows.with_columns(column(name).cast(dtype) for name, dtype in schema.items() if dtype != as_stored[name])
 
 
 def column(name: str) -> pl.Expr:
