@@ -238,6 +238,8 @@ def test_a_text_that_cannot_name_a_partition_is_told_with_its_row(tmp_path: Path
     target.check(FRAME.schema)
     with pytest.raises(SinkError, match='column "run" has an empty text.*first in row 2'):
         target.stage(FRAME.with_columns(run=pl.Series(["a", "", None, ""])))
+    with pytest.raises(SinkError, match='column "run" has the text "__HIVE.*null to some readers, first in row 4'):
+        target.stage(FRAME.with_columns(run=pl.Series(["a", "b", None, "__HIVE_DEFAULT_PARTITION__"])))
     with pytest.raises(SinkError, match='column "run" has a text of over 60 bytes.*first in row 4'):
         target.stage(FRAME.with_columns(run=pl.Series(["a", "x" * 60, None, "ä" * 31])))
 
@@ -368,6 +370,24 @@ def test_who_is_second_looks_again(tmp_path: Path, mode: Mode, monkeypatch: pyte
     expected = {"append": [*theirs, *["r1"] * 4, "r2"], "upsert": [*theirs, *["r1"] * 3, "r2"]}
     assert runs == expected.get(mode, ["r2"])
     assert publish(staged, "r2") is False
+
+
+def test_who_is_second_with_a_new_column_keeps_the_files_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, "r1")
+    more = FRAME[2:3].with_columns(run=pl.lit("r2"), tax=pl.lit(1))
+    staged = prepare(tmp_path, "r2", more, "upsert", on_schema_change="add")
+    commit = DeltaTable.create_write_transaction
+
+    def late(self: DeltaTable, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.undo()
+        run(tmp_path, "other", FRAME[:2].with_columns(run=pl.lit("other")), "upsert")
+        commit(self, *args, **kwargs)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", late)
+    assert publish(staged, "r2")
+    assert sorted(found(tmp_path).select("id", "run").rows()) == [(1, "other"), (2, "other"), (3, "r2"), (4, "r1")]
 
 
 def test_who_has_read_and_is_second_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 
 from assay.errors import SinkError
 from assay.sinks.columns import leaf_types
-from assay.sinks.delta_table import DataFile, State, Table, Value, column, speaking_of, worded
+from assay.sinks.delta_table import NULL_PARTITION, DataFile, State, Table, Value, column, speaking_of, worded
 from assay.sinks.delta_types import polars_schema, stored_schema
 from assay.sinks.durable import link_file, make_folder, sync_folder, write_file
 from assay.sinks.protocol import Mode
@@ -248,9 +248,11 @@ class Publication:
     def _again(self, state: State, files: Sequence[DataFile]) -> list[AddAction]:
         """The same files under names of this run."""
         adds = []
-        for number, file in enumerate(files):
+        for file in files:
             old = state.folder / file.path
-            new = old.with_name(f"again-{number:05d}-{self._mark}.parquet")
+            # What is under a name in a table never changes, so the name stands for the rows.
+            digest = hashlib.sha256(file.path.encode()).hexdigest()
+            new = old.with_name(f"again-{digest[:16]}-{self._mark}.parquet")
             _place(old, new)
             sync_folder(new.parent)
             name = new.relative_to(state.folder).as_posix()
@@ -362,4 +364,4 @@ def _text(value: Value) -> str | None:
 
 def _quoted(text: str | None) -> str:
     # As Hive writes it, which some readers take the value from.
-    return "__HIVE_DEFAULT_PARTITION__" if text is None else quote(text, safe="")
+    return NULL_PARTITION if text is None else quote(text, safe="")

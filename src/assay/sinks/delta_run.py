@@ -12,7 +12,7 @@ from deltalake import Schema
 from assay.errors import SinkError
 from assay.sinks.columns import check_moments, recast
 from assay.sinks.delta_commit import Publication, token_of
-from assay.sinks.delta_table import Table, as_given
+from assay.sinks.delta_table import NULL_PARTITION, Table, as_given
 from assay.sinks.delta_types import check_storable, delta_schema, polars_schema, stored, stored_schema
 from assay.sinks.protocol import Mode, Staged, check_key, declared
 from assay.sinks.staging import Staging, check_unique, scan
@@ -126,6 +126,7 @@ class OpenDelta:
                 continue
             for wrong, words in (
                 (frame[name] == "", "an empty text, which Delta reads as null where it is partitioned by it"),
+                (frame[name] == NULL_PARTITION, f'the text "{NULL_PARTITION}", which is null to some readers'),
                 (frame[name].str.len_bytes() > _PARTITION_BYTES, long),
             ):
                 if wrong.any():

@@ -31,6 +31,9 @@ _FEATURES: Final = frozenset({"appendOnly", "invariants", "timestampNtz"})
 _READER, _WRITER = 1, 2
 _WITH_FEATURES: Final = 7
 
+NULL_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
+"""The name of null in the name of a partition's folder."""
+
 Value = str | int | bool | date | Decimal | None
 """A value of a partition column, as it is stored."""
 
