@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PUBLICATIONS: Final = "assay_publications"
 _WAIT_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05
+# DuckDB loads a million rows at once in two thirds of the time that it takes for a quarter four times.
+_LOAD_FILES: Final = 4
 # The run's rows as DuckDB sees them: no table of a user begins like this.
 _PART: Final = "assay_staged_part"
 _STAGED: Final = "assay_staged_rows"
@@ -70,7 +72,7 @@ class OpenDuckDb:
 
     def __init__(self, sink: DuckDb, database: Database, staging: Path) -> None:
         self._sink, self._database, self._output = sink, database, database.output
-        self._staging = Staging(staging, database.output, "arrow")
+        self._staging = Staging(staging, database.output, "parquet")
         self._schema: pl.Schema | None = None
         self._read = False
         self._base: int | None = None
@@ -109,7 +111,7 @@ class OpenDuckDb:
         declared("DuckDb", mode, self._sink.key)
         self._check_fits(self._staging.schema, mode)
         files = self._staging.seal()
-        check_unique(scan(files, "arrow"), self._staging.rows, self._sink.key, self._output)
+        check_unique(scan(files, "parquet"), self._staging.rows, self._sink.key, self._output)
         return {
             "sink": self._sink.kind,
             "output": self._output,
@@ -355,7 +357,7 @@ def _publish(connection: DuckDBPyConnection, database: Database, staged: Mapping
     if staged["read"] and database.latest(connection)[0] != staged["base"]:
         raise SinkError("another run has published since this one read what was there: run again", sink=output)
     files = verified(staged)
-    schema = scan(files, "arrow").collect_schema()
+    schema = scan(files, "parquet").collect_schema()
     _load(connection, database, staged, files, schema)
     _run(
         connection,
@@ -402,9 +404,9 @@ def _load(
 
 def _insert(connection: DuckDBPyConnection, table: str, files: Sequence[StagedFile], names: Sequence[str]) -> None:
     columns = ", ".join(quoted(name) for name in names)
-    for file in files:
-        frame = pl.read_ipc(file.path).select(cs.by_name(name) for name in names)
-        part = pl.DataFrame([recast(column, mapped(column.dtype, stored)) for column in frame])
+    for start in range(0, len(files), _LOAD_FILES):
+        rows = scan(files[start : start + _LOAD_FILES], "parquet").select(cs.by_name(name) for name in names).collect()
+        part = pl.DataFrame([recast(column, mapped(column.dtype, stored)) for column in rows])
         connection.register(_PART, _Stream(part))
         _run(connection, f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_PART}")  # noqa: S608 - quoted
         connection.unregister(_PART)
