@@ -125,7 +125,7 @@ def test_upsert(benchmark: Any, keep: Keep, tmp_path: Path, frame: pl.DataFrame,
         run(with_mode(sink, mode), tmp_path / mode, f"r{next(numbers)}", few)
 
     taken = benchmark.pedantic(in_turns, (lambda: way("upsert"), lambda: way("append")), rounds=1)
-    figure = Figure(f"`{type(sink).__name__}`, 10 % upserted into {ROWS:,} rows", "the same rows appended", "time")
+    figure = Figure(f"`{type(sink).__name__}`, 10 % upserted into {ROWS:,} rows", "the same rows appended", "time", 2)
     keep(benchmark, Reached(figure, taken[0], taken[1]))
 
 
