@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from assay.sinks.csv import Csv
+from assay.sinks.delta import Delta
+from assay.sinks.duckdb import DuckDb
 from assay.sinks.entities import Entities
 from assay.sinks.jsonl import Jsonl
 from assay.sinks.memory import MemoryStore, MemoryUnitOfWork
@@ -18,6 +20,8 @@ __all__ = [
     "MODES",
     "AnyUnitOfWork",
     "Csv",
+    "Delta",
+    "DuckDb",
     "Entities",
     "Jsonl",
     "MemoryRepository",
