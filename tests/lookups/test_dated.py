@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field
 
-from assay import Dated, EcbRates, Lookup, Parquet, Pipeline, Rows, Source, Table
+from assay import Dated, EcbRates, Http, Lookup, Parquet, Pipeline, Rows, Source, Table
 from assay.errors import ConfigurationError, LookupFailed, SourceError
 from assay.lookups import LookupContext, cross_rate
 from assay.settings import Settings
@@ -325,3 +325,47 @@ def test_in_a_pipeline_each_row_gets_the_rate_of_its_day(project: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match="dated"):
             Pipeline("s", source=source, steps=[lookup], outputs=made.outputs).check()
+
+
+DAYS = st.dates(dt.date(1975, 1, 1), dt.date(2026, 12, 31))
+# Where clocks have gone forward at midnight, or a day is not in the calendar.
+MISSING_MIDNIGHTS = [
+    ("America/Sao_Paulo", dt.date(2018, 11, 4)),
+    ("Africa/Cairo", dt.date(2024, 4, 26)),
+    ("Asia/Beirut", dt.date(2022, 3, 27)),
+    ("Pacific/Apia", dt.date(2011, 12, 30)),
+]
+
+
+def begins(zone: str, on: dt.date) -> dt.datetime:
+    table = Table(pl.DataFrame({"sku": "a", "price": 1, "since": [instant(0)]}), Price)
+    opened = Dated(table, valid_from="since", zone=zone).open(HERE, ("sku", "on"))
+    made: dt.datetime = pl.DataFrame({"on": [on]}).select(opened.moment("on", pl.Date())).item()
+    return made
+
+
+@pytest.mark.parametrize(("zone", "on"), MISSING_MIDNIGHTS)
+def test_a_day_without_midnight_begins_when_the_clocks_have_gone_forward(zone: str, on: dt.date) -> None:
+    assert begins(zone, on) == dt.datetime.combine(on, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+@given(st.sampled_from([zone for zone, _ in MISSING_MIDNIGHTS] + ["America/Havana", "Atlantic/Azores"]), DAYS)
+def test_a_day_begins_as_the_standard_library_has_it(zone: str, on: dt.date) -> None:
+    assert begins(zone, on) == dt.datetime.combine(on, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+def test_a_row_that_does_not_say_from_when_on_it_holds_is_refused() -> None:
+    class Unsure(Rate):
+        valid_from: dt.date | None  # type: ignore[assignment]
+
+    frame = pl.DataFrame({"currency": ["A"], "rate": [Decimal(1)], "valid_from": [None]})
+    with pytest.raises(LookupFailed, match="a row of A has no valid_from"):
+        Dated(Table(frame, Unsure, name="rates")).open(HERE, ("currency", "at"))
+    unknown = {"currency": "A", "valid_from": day(1)}
+    with pytest.raises(LookupFailed, match="a row of A has no known_from"):
+        dated([unknown], known_from="known_from").open(HERE, ("currency", "at"))
+
+
+def test_what_cannot_be_read_whole_cannot_be_dated() -> None:
+    with pytest.raises(ConfigurationError, match="Http cannot be read whole"):
+        Dated(Http("https://rates.example/{currency}", Rate))  # type: ignore[arg-type]
