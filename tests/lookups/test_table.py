@@ -52,5 +52,5 @@ def test_the_fingerprint_is_of_the_contents() -> None:
     rows = [("pen", "Pen", 1.0, b"\x00"), ("cup", "Cup", float("nan"), b"")]
     assert fingerprint(*rows) == fingerprint(*reversed(rows))
     assert fingerprint(*rows) == fingerprint(*rows, (None, "no key", 1.0, b""), (None, "nor this", 1.0, b""))
-    for other in (("cup", "Cup", float("inf"), b""), ("cup", "Cup", float("nan"), b"\xff"), ("cup", "cup", 0.0, b"")):
+    for other in (("cup", "Cup", float("inf"), b""), ("cup", "Cup", float("nan"), b"x"), ("cup", "cup", 0.0, b"")):
         assert fingerprint(rows[0], other) != fingerprint(*rows)

@@ -69,8 +69,8 @@ class Dated:
         where = f"lookup {self.name}"
         if not callable(getattr(self.source, "read", None)):
             raise ConfigurationError(
-                f"{type(self.source).__name__} cannot be read whole, so that it cannot be dated; a table can, of a file, "
-                "a frame or a database",
+                f"{type(self.source).__name__} cannot be read whole, so that it cannot be dated; a table of a file, "
+                "a frame or a database can",
                 where=where,
             )
         if self.missing not in ("previous", "next", "error"):
@@ -137,7 +137,7 @@ class OpenDated:
             if lacking.height:
                 key = " / ".join(map(str, lacking.select(keys).row(0))) if keys else "the table"
                 raise LookupFailed(
-                    f"lookup {definition.name}: a row of {key} has no {column}: say from when on it holds, however early"
+                    f"lookup {definition.name}: a row of {key} has no {column}: say from when on, however early"
                 )
         see_unique(definition.name, frame, [*keys, *moments])
         self._unique = [*keys, *moments]
