@@ -219,7 +219,7 @@ def test_cross_rates_go_by_way_of_the_euro(tmp_path: Path) -> None:
         "USD": Decimal(1),
         "JPY": Decimal("128.4"),
     }
-    with pytest.raises(LookupFailed, match="no rate for CHF on 2026-03-31"):
+    with pytest.raises(LookupFailed, match="no rate for CHF on any day"):
         rates(tmp_path, XML.format(DAY.format("2026-03-31", "1.25")), base="CHF")
 
 
@@ -369,3 +369,34 @@ def test_a_row_that_does_not_say_from_when_on_it_holds_is_refused() -> None:
 def test_what_cannot_be_read_whole_cannot_be_dated() -> None:
     with pytest.raises(ConfigurationError, match="Http cannot be read whole"):
         Dated(Http("https://rates.example/{currency}", Rate))  # type: ignore[arg-type]
+
+
+def test_days_on_which_the_base_has_no_rate_have_none(tmp_path: Path) -> None:
+    # The krona was not quoted for nine years.
+    crossed = rates(tmp_path, "Date,USD,ISK,\n2026-01-02,1.5,150,\n2026-01-01,1.2,N/A,\n", base="ISK")
+    assert crossed.rows() == [
+        ("EUR", Decimal("0.006666666666666667"), dt.date(2026, 1, 2)),
+        ("USD", Decimal("0.01"), dt.date(2026, 1, 2)),
+        ("ISK", Decimal(1), dt.date(2026, 1, 2)),
+    ]
+
+
+@pytest.mark.parametrize("rate", ["1_0.5", "\uff11.2", "1e3", "+1", ".5", "1.", "0", "-1", "NaN", "1 000", ""])
+def test_a_rate_is_plain_digits(tmp_path: Path, rate: str) -> None:
+    with pytest.raises(LookupFailed, match="is no rate"):
+        rates(tmp_path, XML.format(DAY.format("2026-03-31", rate)))
+
+
+@pytest.mark.parametrize("base", ["USD", "JPY"])
+def test_a_cross_rate_that_does_not_fit_is_told_and_not_null(tmp_path: Path, base: str) -> None:
+    with pytest.raises(LookupFailed, match="which no rate of 18 places"):
+        rates(tmp_path, "Date,USD,JPY,\n2026-01-02,0.000000000000000001,100000000000000000,\n", base=base)
+
+
+def test_a_file_of_rates_has_no_doctype_and_no_archive(tmp_path: Path) -> None:
+    text = XML.format(DAY.format("2026-03-31", "&x;"))
+    with pytest.raises(SourceError, match="has a DOCTYPE"):
+        rates(tmp_path, text.replace("<gesmes", '<!DOCTYPE a [<!ENTITY x "9.99">]><gesmes', 1))
+    (tmp_path / "rates.zip").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(SourceError, match="is an archive: take the CSV out"):
+        EcbRates(str(tmp_path / "rates.zip")).read(HERE)
