@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,22 @@ from pydantic import BaseModel, Field
 from tests.lookups import service as faults
 from tests.lookups.service import Service
 
-from assay import Filter, GroupBy, Http, HttpLimits, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table, TTLCache
+from assay import (
+    Filter,
+    GroupBy,
+    Http,
+    HttpLimits,
+    Lookup,
+    Parquet,
+    Pipeline,
+    Rows,
+    Source,
+    Sql,
+    SqlTable,
+    Sum,
+    Table,
+    TTLCache,
+)
 from assay.errors import ConfigurationError
 from assay.lookups import LookupContext, OpenLookup
 from assay.lookups.breaker import CircuitBreaker, Pace
@@ -543,3 +559,33 @@ def test_the_record_may_lie_deeper_in_the_answer(service: Service) -> None:
         answer = lookup.answer(keys("C-2"))
     assert answer.failed is not None
     assert "C-2" in answer.failed["customer_id"]
+
+
+def test_the_same_answers_are_the_same_run_and_others_another(service: Service, sales: Path) -> None:
+    def run() -> bool:
+        result = pipeline(http(service), on_missing="null", on_error="reject").run().raise_for_status()
+        return result.repeats
+
+    assert [run(), run()] == [False, True]
+    key = "C-1"
+    # The service has no answer for a key: its rows are rejected.
+    service.faults[key] = [faults.status(500)] * 4
+    assert run() is False
+    # It says that there is no such key, which is another thing: its rows are published with null.
+    service.faults[key] = [faults.status(404)]
+    assert run() is False
+    assert run() is False, "and now it knows it again"
+
+
+def test_the_order_in_which_a_database_answers_makes_no_other_run(sales: Path) -> None:
+    def run(order: int) -> bool:
+        with sqlite3.connect("crm.db") as crm:
+            crm.execute("DROP TABLE IF EXISTS customers")
+            crm.execute("CREATE TABLE customers (customer_id TEXT, country TEXT, credit TEXT)")
+            rows = [tuple(faults.customer(f"C-{n}").values()) for n in range(100)]
+            crm.executemany("INSERT INTO customers VALUES (?, ?, ?)", rows[::order])
+        crm.close()
+        lookup = SqlTable("customers", Customer, "sqlite:///crm.db", whole_up_to=0)
+        return pipeline(lookup, on_missing="null").run().raise_for_status().repeats
+
+    assert [run(1), run(-1)] == [False, True]

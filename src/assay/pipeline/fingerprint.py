@@ -81,6 +81,10 @@ def _described(value: Any, seen: set[str]) -> str:
         return _code(value, seen)
     if isinstance(value, _PLAIN):
         return repr(value)
+    return _object(value, seen)
+
+
+def _object(value: Any, seen: set[str]) -> str:
     if isinstance(value, TTLCache):
         # Where answers are kept changes none.
         return "TTLCache"
