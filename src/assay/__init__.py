@@ -24,7 +24,18 @@ if TYPE_CHECKING:
         UnknownFormatError,
         ValidationError,
     )
-    from assay.lookups import Choice, Dated, EcbRates, Http, HttpLimits, SqlTable, Table, TTLCache, process_batch
+    from assay.lookups import (
+        Choice,
+        Dated,
+        EcbRates,
+        Http,
+        HttpLimits,
+        LookupFactory,
+        SqlTable,
+        Table,
+        TTLCache,
+        process_batch,
+    )
     from assay.money import round_money
     from assay.pipeline import (
         ControlTotal,
@@ -82,6 +93,7 @@ _HOME = {
         "EcbRates",
         "Http",
         "HttpLimits",
+        "LookupFactory",
         "SqlTable",
         "TTLCache",
         "Table",
@@ -145,6 +157,7 @@ __all__ = [
     "Item",
     "LedgerError",
     "Lookup",
+    "LookupFactory",
     "LookupFailed",
     "Max",
     "Mean",

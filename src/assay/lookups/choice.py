@@ -8,8 +8,10 @@ import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.lookups.protocol import LookupContext, LookupSource, OpenLookup
+from assay.lookups.registry import LookupFactory
 
 
+@LookupFactory.register("choice")
 @dataclass(frozen=True)
 class Choice:
     """One lookup where a parameter is given, another where it is empty or None; both have the same columns.

@@ -12,6 +12,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError, LookupFailed
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.lookups.table import content_hash, see_unique
 
 WhenMissing = Literal["previous", "next", "error"]
@@ -37,6 +38,7 @@ class Readable(Protocol):
         ...
 
 
+@LookupFactory.register("dated")
 @dataclass(frozen=True)
 class Dated:
     """A table whose rows hold from a moment on: until the next of the same key, or until `valid_to`, which is no longer

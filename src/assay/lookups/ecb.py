@@ -18,6 +18,7 @@ from lxml import etree
 
 from assay.errors import LookupFailed, SourceError
 from assay.lookups.protocol import LookupContext, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.lookups.table import OpenTable
 
 RATES: Final = pl.Schema({"currency": pl.String(), "rate": pl.Decimal(38, 18), "valid_from": pl.Date()})
@@ -29,6 +30,7 @@ _MOST_BYTES: Final = 64 * 1024 * 1024
 _CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
 
 
+@LookupFactory.register("ecb")
 @dataclass(frozen=True)
 class EcbRates:
     """A file of the ECB as dated rates: currency, rate, valid_from; the euro itself stands in it at 1.

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError
 from assay.lookups.cache import TTLCache
 from assay.lookups.protocol import LookupContext, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.records import Format, RecordReader
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class HttpLimits:
                 raise ConfigurationError(f"HttpLimits: {name} must be over 0, not {value}")
 
 
+@LookupFactory.register("http")
 @dataclass(frozen=True)
 class Http:
     """A service that is asked by GET; what it answers is validated like a record.

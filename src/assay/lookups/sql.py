@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError, LookupFailed
 from assay.lookups.judging import RowJudge, chunks, input_name
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.lookups.table import OpenTable, see_unique
 from assay.records import Format, RecordReader
 
@@ -24,6 +25,7 @@ _MOST_TERMS: Final = 900
 _SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
 
+@LookupFactory.register("sql")
 @dataclass(frozen=True)
 class SqlTable:
     """A table or view of a database. Keys are bound parameters, never text of the statement.

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from assay.errors import ConfigurationError, LookupFailed, SourceError
 from assay.lookups.judging import RowJudge
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.reading import without_secrets
 from assay.records import Format, RecordReader
 from assay.records.rejects import first_reject
@@ -22,6 +23,7 @@ from assay.records.rejects import first_reject
 _WHOLE: Final = "a lookup table must be right as a whole"
 
 
+@LookupFactory.register("table")
 @dataclass(frozen=True)
 class Table:
     """A file or a frame as a lookup table, each of its records validated by a model.
