@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import sqlite3
 import threading
 import time
@@ -184,10 +185,15 @@ def test_a_clock_that_jumps_back_gives_no_entry_a_longer_life() -> None:
 @pytest.mark.parametrize("keys", [200_000, pytest.param(10_000_000, marks=pytest.mark.campaign)])
 def test_it_is_bounded_whatever_comes(keys: int) -> None:
     cache = TTLCache(3600, maxsize=1000)
-    for key in range(keys):
+    for key in range(keys // 2):
         cache.set(key, key)
+    half = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for key in range(keys // 2, keys):
+        cache.get_or_load(key, lambda: 1)
     assert len(cache) == 1000
     assert cache.stats.evictions == keys - 1000
+    # In KiB: what half of the keys took, the other half takes again.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - half < 8 * 1024
 
 
 def test_a_second_process_is_warm(tmp_path: Path) -> None:

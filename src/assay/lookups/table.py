@@ -171,7 +171,10 @@ def see_unique(name: str, frame: pl.DataFrame, on: Sequence[str]) -> None:
     # A null is equal to nothing, so that such a row doubles no other.
     doubles = frame.drop_nulls(on).group_by(on).len().filter(pl.col("len") > 1).drop("len").sort(on)
     if doubles.height:
-        some = ", ".join(" / ".join(map(repr, row)) for row in doubles.head(5).iter_rows())
+        some = ", ".join(
+            " / ".join(repr(one) if isinstance(one, str) else str(one) for one in row)
+            for row in doubles.head(5).iter_rows()
+        )
         raise LookupFailed(
             f"lookup {name}: {doubles.height} keys stand in it more than once: {some}; a row would be doubled"
         )
