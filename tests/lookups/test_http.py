@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import sqlite3
 import threading
@@ -181,6 +182,7 @@ def test_what_will_not_pass_is_told_and_not_tried_again_nor_kept(
         (b'{"oops": ', "records"),
         (b"", "the answer is empty"),
         (b"null", "should be an object"),
+        (json.dumps([faults.customer("c-1")]).encode(), "answers for another key, c-1"),
     ],
 )
 def test_a_batch_that_is_wrong_fails_all_of_its_keys(service: Service, body: bytes, words: str) -> None:
@@ -589,3 +591,38 @@ def test_the_order_in_which_a_database_answers_makes_no_other_run(sales: Path) -
         return pipeline(lookup, on_missing="null").run().raise_for_status().repeats
 
     assert [run(1), run(-1)] == [False, True]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_whatever_goes_wrong_an_answer_is_right_or_there_is_none(service: Service, size: int, seed: int) -> None:
+    chance = random.Random(seed)
+    wrong = [
+        faults.status(500),
+        faults.status(429, Retry_After="0"),
+        faults.half_a_body,
+        faults.reset,
+        faults.body(b"<html>"),
+        faults.body(b""),
+        faults.body(b"[[]]"),
+        faults.body(b'{"customer_id": "C-0", "country": "FR", "credit": "1"}'),
+        faults.body(b'[{"customer_id": "C-0", "country": "FR", "credit": "1"}]' * 2),
+        faults.status(302, Location="/elsewhere"),
+    ]
+    service.faults[""] = [
+        chance.choice(wrong) if chance.random() < 0.3 else lambda _: False for _ in range(3000 if seed == 1 else 30_000)
+    ]
+    names = [f"{'X' if n % 5 == 0 else 'C'}-{n}" for n in range(1, 400 if seed == 1 else 8000)]
+    limits = replace(QUICK, retries=100_000, failures=50, wait_seconds=0.001, timeout_seconds=5)
+    lookup = batched(service, size, limits=limits) if size > 1 else http(service, limits=limits)
+    with opened(lookup) as found:
+        answer = found.answer(keys(*names))
+        failed = set(answer.failed["customer_id"]) if answer.failed is not None else set()
+        assert {row["customer_id"]: (row["country"], str(row["credit"])) for row in answer.rows.to_dicts()} == {
+            name: (faults.customer(name)["country"], faults.customer(name)["credit"])
+            for name in names
+            if name not in failed and not name.startswith("X")
+        }
+        assert 0 < len(failed) < len(names) / 2
+        assert found.stats.calls == service.asked.total()
+        assert service.most <= limits.concurrency

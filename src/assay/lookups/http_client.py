@@ -218,7 +218,11 @@ class OpenHttp:
             # Whose it is cannot be known for certain, so that all of the batch go without.
             raise LookupFailed(f"{self._template.origin}: {error}")
         numbers: dict[str, int] = {}
+        wanted = set(askable)
         for number, value in judged.numbered.select("_record", key).iter_rows():
+            if str(value) not in wanted:
+                # Were it left out, a key that the service writes otherwise (C-1 for c-1) would be told as missing.
+                raise LookupFailed(f"{self._template.origin}: answers for another key, {value}")
             if numbers.setdefault(str(value), number) != number:
                 raise LookupFailed(f"{self._template.origin}: {value!r} stands in the answer more than once")
         raws = [records[numbers[text]] if text in numbers else None for (text,) in texts]
