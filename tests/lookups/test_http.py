@@ -377,6 +377,14 @@ def test_a_key_has_its_time_however_slowly_the_answer_drips(service: Service) ->
     assert "no whole answer in 0.4 s (HttpLimits.total_seconds)" in answer.failed["error"][0]
 
 
+def test_what_went_wrong_before_the_time_was_over_is_told(service: Service) -> None:
+    service.faults["C-1"] = [faults.status(503, Retry_After="1")]
+    with opened(http(service, limits=replace(QUICK, total_seconds=0.3))) as lookup:
+        answer = lookup.answer(keys("C-1"))
+    assert answer.failed is not None
+    assert answer.failed["error"][0].endswith("(HttpLimits.total_seconds); before that: answers 503")
+
+
 def test_waiting_for_a_place_in_line_takes_nothing_of_the_time_of_a_key(service: Service) -> None:
     limits = replace(QUICK, per_second=20, total_seconds=0.2)
     with opened(http(service, limits=limits)) as lookup:
@@ -392,7 +400,7 @@ def test_a_retry_after_that_is_no_number_is_none(service: Service) -> None:
 
 def test_what_the_breaker_keeps_back_is_no_call_made_again(service: Service) -> None:
     service.faults[""] = [faults.status(500)] * 1000
-    with opened(http(service, limits=replace(QUICK, failures=3, reset_seconds=0.02))) as lookup:
+    with opened(http(service, limits=replace(QUICK, failures=3, reset_seconds=0.02, timeout_seconds=30))) as lookup:
         lookup.answer(keys(*(f"C-{n}" for n in range(200))))
         assert lookup.stats.calls == sum(service.asked.values())
         assert lookup.stats.retries == lookup.stats.calls - len(service.asked)
@@ -441,6 +449,8 @@ def test_several_keys_are_told_apart_whatever_is_in_them(service: Service) -> No
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="concurrency must be over 0"):
         HttpLimits(concurrency=0)
+    with pytest.raises(ConfigurationError, match="total_seconds must be over 0"):
+        HttpLimits(total_seconds=float("nan"))
     with pytest.raises(ConfigurationError, match="batch must be at least 1"):
         Http("http://a.example/{k}", Customer, batch=0)
 
@@ -624,5 +634,6 @@ def test_whatever_goes_wrong_an_answer_is_right_or_there_is_none(service: Servic
             if name not in failed and not name.startswith("X")
         }
         assert 0 < len(failed) < len(names) / 2
-        assert found.stats.calls == service.asked.total()
+        # A call on a connection that the service has just closed it does not see.
+        assert found.stats.calls >= service.asked.total()
         assert service.most <= limits.concurrency

@@ -64,7 +64,7 @@ class HttpLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and (value < 0 or (value == 0 and name not in {"retries", "wait_seconds"})):
+            if value is not None and not (value > 0 or (value == 0 and name in {"retries", "wait_seconds"})):
                 raise ConfigurationError(f"HttpLimits: {name} must be over 0, not {value}")
 
 

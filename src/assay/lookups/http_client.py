@@ -274,8 +274,10 @@ class OpenHttp:
         except _Again as error:
             raise LookupFailed(f"{self._template.origin}: {error}") from None
         except TimeoutError:
+            before = f"; before that: {asking.last}" if asking.last else ""
             raise LookupFailed(
-                f"{self._template.origin}: no whole answer in {limits.total_seconds:g} s (HttpLimits.total_seconds)"
+                f"{self._template.origin}: no whole answer in {limits.total_seconds:g} s "
+                f"(HttpLimits.total_seconds){before}"
             ) from None
         raise LookupFailed(f"{self._template.origin}: not asked")  # pragma: no cover - stamina tries at least once
 
@@ -308,8 +310,11 @@ class OpenHttp:
             raise LookupFailed(f"{self._template.origin}: {type(error).__name__}: the request cannot be sent") from None
         except httpx2.TransportError as error:
             alive = False
-            self._last = f"{type(error).__name__} {error}".strip()
+            self._last = asking.last = f"{type(error).__name__} {error}".strip()
             raise _Again(self._last) from None
+        except _Again as error:
+            asking.last = str(error)
+            raise
         finally:
             if begun is not None:
                 self.stats.called(time.monotonic() - begun)
@@ -374,10 +379,11 @@ class OpenHttp:
 
 @dataclass
 class _Asking:
-    """One key (or batch): the time it has, and how often it was asked for."""
+    """One key (or batch): the time it has, how often it was asked for, and what became of the last time."""
 
     time: asyncio.Timeout
     calls: int = 0
+    last: str = ""
 
 
 def _host(location: str) -> str:
