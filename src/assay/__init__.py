@@ -24,7 +24,18 @@ if TYPE_CHECKING:
         UnknownFormatError,
         ValidationError,
     )
-    from assay.lookups import Choice, Dated, EcbRates, Http, HttpLimits, SqlTable, Table, TTLCache, process_batch
+    from assay.lookups import (
+        Choice,
+        Dated,
+        EcbRates,
+        Http,
+        HttpLimits,
+        LookupFactory,
+        SqlTable,
+        Table,
+        TTLCache,
+        process_batch,
+    )
     from assay.money import round_money
     from assay.pipeline import (
         ControlTotal,
@@ -97,6 +108,7 @@ _HOME = {
         "EcbRates",
         "Http",
         "HttpLimits",
+        "LookupFactory",
         "SqlTable",
         "TTLCache",
         "Table",
@@ -181,6 +193,7 @@ __all__ = [
     "Jsonl",
     "LedgerError",
     "Lookup",
+    "LookupFactory",
     "LookupFailed",
     "Max",
     "Mean",

@@ -35,7 +35,7 @@ def test_it_is_bounded_and_the_least_recently_used_goes() -> None:
     assert cache.stats.evictions == 1
 
 
-@pytest.mark.parametrize(("ttl", "size"), [(0, 1), (1, 0), (-1, 1)])
+@pytest.mark.parametrize(("ttl", "size"), [(0, 1), (1, 0), (-1, 1), (float("nan"), 1)])
 def test_nonsense_is_refused(ttl: float, size: int) -> None:
     with pytest.raises(ValueError, match="over 0"):
         TTLCache(ttl, size)

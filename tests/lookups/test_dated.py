@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field
 
-from assay import Dated, EcbRates, Lookup, Parquet, Pipeline, Rows, Source, Table
+from assay import Dated, EcbRates, Http, Lookup, Parquet, Pipeline, Rows, Source, Table
 from assay.errors import ConfigurationError, LookupFailed, SourceError
 from assay.lookups import LookupContext, cross_rate
 from assay.settings import Settings
@@ -219,7 +219,7 @@ def test_cross_rates_go_by_way_of_the_euro(tmp_path: Path) -> None:
         "USD": Decimal(1),
         "JPY": Decimal("128.4"),
     }
-    with pytest.raises(LookupFailed, match="no rate for CHF on 2026-03-31"):
+    with pytest.raises(LookupFailed, match="no rate for CHF on any day"):
         rates(tmp_path, XML.format(DAY.format("2026-03-31", "1.25")), base="CHF")
 
 
@@ -325,3 +325,78 @@ def test_in_a_pipeline_each_row_gets_the_rate_of_its_day(project: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match="dated"):
             Pipeline("s", source=source, steps=[lookup], outputs=made.outputs).check()
+
+
+DAYS = st.dates(dt.date(1975, 1, 1), dt.date(2026, 12, 31))
+# Where clocks have gone forward at midnight, or a day is not in the calendar.
+MISSING_MIDNIGHTS = [
+    ("America/Sao_Paulo", dt.date(2018, 11, 4)),
+    ("Africa/Cairo", dt.date(2024, 4, 26)),
+    ("Asia/Beirut", dt.date(2022, 3, 27)),
+    ("Pacific/Apia", dt.date(2011, 12, 30)),
+]
+
+
+def begins(zone: str, on: dt.date) -> dt.datetime:
+    table = Table(pl.DataFrame({"sku": "a", "price": 1, "since": [instant(0)]}), Price)
+    opened = Dated(table, valid_from="since", zone=zone).open(HERE, ("sku", "on"))
+    made: dt.datetime = pl.DataFrame({"on": [on]}).select(opened.moment("on", pl.Date())).item()
+    return made
+
+
+@pytest.mark.parametrize(("zone", "on"), MISSING_MIDNIGHTS)
+def test_a_day_without_midnight_begins_when_the_clocks_have_gone_forward(zone: str, on: dt.date) -> None:
+    assert begins(zone, on) == dt.datetime.combine(on, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+@given(st.sampled_from([zone for zone, _ in MISSING_MIDNIGHTS] + ["America/Havana", "Atlantic/Azores"]), DAYS)
+def test_a_day_begins_as_the_standard_library_has_it(zone: str, on: dt.date) -> None:
+    assert begins(zone, on) == dt.datetime.combine(on, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+def test_a_row_that_does_not_say_from_when_on_it_holds_is_refused() -> None:
+    class Unsure(Rate):
+        valid_from: dt.date | None  # type: ignore[assignment]
+
+    frame = pl.DataFrame({"currency": ["A"], "rate": [Decimal(1)], "valid_from": [None]})
+    with pytest.raises(LookupFailed, match="a row of A has no valid_from"):
+        Dated(Table(frame, Unsure, name="rates")).open(HERE, ("currency", "at"))
+    unknown = {"currency": "A", "valid_from": day(1)}
+    with pytest.raises(LookupFailed, match="a row of A has no known_from"):
+        dated([unknown], known_from="known_from").open(HERE, ("currency", "at"))
+
+
+def test_what_cannot_be_read_whole_cannot_be_dated() -> None:
+    with pytest.raises(ConfigurationError, match="Http cannot be read whole"):
+        Dated(Http("https://rates.example/{currency}", Rate))  # type: ignore[arg-type]
+
+
+def test_days_on_which_the_base_has_no_rate_have_none(tmp_path: Path) -> None:
+    # The krona was not quoted for nine years.
+    crossed = rates(tmp_path, "Date,USD,ISK,\n2026-01-02,1.5,150,\n2026-01-01,1.2,N/A,\n", base="ISK")
+    assert crossed.rows() == [
+        ("EUR", Decimal("0.006666666666666667"), dt.date(2026, 1, 2)),
+        ("USD", Decimal("0.01"), dt.date(2026, 1, 2)),
+        ("ISK", Decimal(1), dt.date(2026, 1, 2)),
+    ]
+
+
+@pytest.mark.parametrize("rate", ["1_0.5", "\uff11.2", "1e3", "+1", ".5", "1.", "0", "-1", "NaN", "1 000", ""])
+def test_a_rate_is_plain_digits(tmp_path: Path, rate: str) -> None:
+    with pytest.raises(LookupFailed, match="is no rate"):
+        rates(tmp_path, XML.format(DAY.format("2026-03-31", rate)))
+
+
+@pytest.mark.parametrize("base", ["USD", "JPY"])
+def test_a_cross_rate_that_does_not_fit_is_told_and_not_null(tmp_path: Path, base: str) -> None:
+    with pytest.raises(LookupFailed, match="which no rate of 18 places"):
+        rates(tmp_path, "Date,USD,JPY,\n2026-01-02,0.000000000000000001,100000000000000000,\n", base=base)
+
+
+def test_a_file_of_rates_has_no_doctype_and_no_archive(tmp_path: Path) -> None:
+    text = XML.format(DAY.format("2026-03-31", "&x;"))
+    with pytest.raises(SourceError, match="has a DOCTYPE"):
+        rates(tmp_path, text.replace("<gesmes", '<!DOCTYPE a [<!ENTITY x "9.99">]><gesmes', 1))
+    (tmp_path / "rates.zip").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(SourceError, match="is an archive: take the CSV out"):
+        EcbRates(str(tmp_path / "rates.zip")).read(HERE)

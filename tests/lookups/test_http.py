@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +21,22 @@ from pydantic import BaseModel, Field
 from tests.lookups import service as faults
 from tests.lookups.service import Service
 
-from assay import Filter, GroupBy, Http, HttpLimits, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table, TTLCache
+from assay import (
+    Filter,
+    GroupBy,
+    Http,
+    HttpLimits,
+    Lookup,
+    Parquet,
+    Pipeline,
+    Rows,
+    Source,
+    Sql,
+    SqlTable,
+    Sum,
+    Table,
+    TTLCache,
+)
 from assay.errors import ConfigurationError
 from assay.lookups import LookupContext, OpenLookup
 from assay.lookups.breaker import CircuitBreaker, Pace
@@ -136,7 +154,8 @@ def test_retry_after_is_obeyed_or_a_failure(service: Service) -> None:
         (faults.body(b"[]"), "Input should be an object"),
         (faults.body(b"{}{}"), "Invalid JSON"),
         (faults.body(b"{},\n{}"), "Invalid JSON"),
-        (faults.body(b"  \n"), "records, not one"),
+        (faults.body(b"  \n"), "the answer is empty"),
+        (faults.status(302, Location="http://u:secret@evil.example:8/"), "redirects to evil.example:8, which"),
         (lambda r: faults.reply(r, 200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
     ],
 )
@@ -161,6 +180,9 @@ def test_what_will_not_pass_is_told_and_not_tried_again_nor_kept(
         (b'[{"customer_id": "C-1", "country": "DE"}]', "credit: Field required"),
         (json.dumps([faults.customer("C-1")] * 2).encode(), "'C-1' stands in the answer more than once"),
         (b'{"oops": ', "records"),
+        (b"", "the answer is empty"),
+        (b"null", "should be an object"),
+        (json.dumps([faults.customer("c-1")]).encode(), "answers for another key, c-1"),
     ],
 )
 def test_a_batch_that_is_wrong_fails_all_of_its_keys(service: Service, body: bytes, words: str) -> None:
@@ -299,6 +321,13 @@ def test_the_token_comes_from_the_settings_and_is_told_to_nobody_else(
         ("http://a.example/", {"hosts": ["a.example"]}, "has no place for the key {customer_id}"),
         ("http://a.example/{customer}", {"hosts": ["a.example"]}, 'no parameter or key "customer"'),
         ("http://no-such-host.invalid/{customer_id}", {}, "is not known"),
+        ("http://[64:ff9b::7f00:1]/{customer_id}", {}, "of a private network or this machine"),
+        ("http://[::ffff:10.0.0.1]/{customer_id}", {}, "of a private network or this machine"),
+        ("http://224.0.0.1/{customer_id}", {}, "of a private network or this machine"),
+        ("http://a.example:99999/{customer_id}", {"hosts": ["a.example"]}, "no valid host and port"),
+        ("http://a.example:0/{customer_id}", {"hosts": ["a.example"]}, "no valid host and port"),
+        ("http://a.example/x#{customer_id}", {"hosts": ["a.example"]}, "neither blanks nor #"),
+        ("http://a.example/\n{customer_id}", {"hosts": ["a.example"]}, "neither blanks nor #"),
     ],
 )
 def test_what_may_not_be_asked_is_refused_before_anything_is(url: str, told: dict[str, Any], words: str) -> None:
@@ -307,9 +336,121 @@ def test_what_may_not_be_asked_is_refused_before_anything_is(url: str, told: dic
     assert words in str(wrong.value)
 
 
+def test_hosts_are_the_same_in_any_case(service: Service) -> None:
+    lookup = Http(
+        service.url.replace("127.0.0.1", "LocalHost") + "/customers/{customer_id}", Customer, hosts=["LOCALhost"]
+    )
+    with opened(lookup) as found:
+        assert found.answer(keys("C-1")).rows.height == 1
+
+
+@pytest.mark.parametrize("secret", ["s3cret\n", "s3 cret", "s3crét", "s3\x00cret", ""])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(service: Service, secret: str) -> None:
+    settings = Settings.model_validate({"secrets": {"crm": secret}})
+    lookup = http(service, token="crm")
+    with pytest.raises(ConfigurationError, match="that no header may hold") as wrong, opened(lookup, settings):
+        pass
+    assert not secret or secret not in str(wrong.value)
+
+
+def test_a_key_has_its_time_however_slowly_the_answer_drips(service: Service) -> None:
+    def drip(request: BaseHTTPRequestHandler) -> bool:
+        text = json.dumps(faults.customer("C-1")).encode()
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        with suppress(OSError):
+            for byte in text:
+                request.wfile.write(bytes([byte]))
+                request.wfile.flush()
+                time.sleep(0.05)
+        request.close_connection = True
+        return True
+
+    service.faults["C-1"] = [drip]
+    begun = time.monotonic()
+    with opened(http(service, limits=replace(QUICK, total_seconds=0.4))) as lookup:
+        answer = lookup.answer(keys("C-1", "C-2"))
+    assert time.monotonic() - begun < 1.5
+    assert answer.rows["customer_id"].to_list() == ["C-2"]
+    assert answer.failed is not None
+    assert "no whole answer in 0.4 s (HttpLimits.total_seconds)" in answer.failed["error"][0]
+
+
+def test_what_went_wrong_before_the_time_was_over_is_told(service: Service) -> None:
+    service.faults["C-1"] = [faults.status(503, Retry_After="1")]
+    with opened(http(service, limits=replace(QUICK, total_seconds=0.3))) as lookup:
+        answer = lookup.answer(keys("C-1"))
+    assert answer.failed is not None
+    assert answer.failed["error"][0].endswith("(HttpLimits.total_seconds); before that: answers 503")
+
+
+def test_waiting_for_a_place_in_line_takes_nothing_of_the_time_of_a_key(service: Service) -> None:
+    limits = replace(QUICK, per_second=20, total_seconds=0.2)
+    with opened(http(service, limits=limits)) as lookup:
+        assert lookup.answer(keys(*(f"C-{n}" for n in range(12)))).failed is None
+
+
+def test_a_retry_after_that_is_no_number_is_none(service: Service) -> None:
+    service.faults["C-1"] = [faults.status(429, Retry_After="\u00b2"), faults.status(503, Retry_After="soon")]
+    with opened(http(service)) as lookup:
+        assert lookup.answer(keys("C-1")).failed is None
+        assert (lookup.stats.calls, lookup.stats.retries) == (3, 2)
+
+
+def test_what_the_breaker_keeps_back_is_no_call_made_again(service: Service) -> None:
+    service.faults[""] = [faults.status(500)] * 1000
+    with opened(http(service, limits=replace(QUICK, failures=3, reset_seconds=0.02, timeout_seconds=30))) as lookup:
+        lookup.answer(keys(*(f"C-{n}" for n in range(200))))
+        assert lookup.stats.calls == sum(service.asked.values())
+        assert lookup.stats.retries == lookup.stats.calls - len(service.asked)
+
+
+def test_a_kept_answer_that_todays_model_refuses_is_asked_for_again(service: Service, tmp_path: Path) -> None:
+    class Grown(Customer):
+        email: str
+
+    settings = Settings(project=tmp_path)
+    with opened(http(service, keep="kept.db"), settings) as lookup:
+        assert lookup.answer(keys("C-1", "C-2")).rows.height == 2
+    new = json.dumps(faults.customer("C-1") | {"email": "a@b.example"}).encode()
+    service.faults["C-1"] = [faults.body(new)]
+    with opened(replace(http(service, keep="kept.db"), model=Grown), settings) as lookup:
+        answer = lookup.answer(keys("C-1", "C-2"))
+        assert answer.rows["email"].to_list() == ["a@b.example"]
+        assert answer.failed is not None
+        assert answer.failed["customer_id"].to_list() == ["C-2"]
+        assert (lookup.stats.hits, lookup.stats.calls) == (0, 2)
+
+
+def test_who_asks_by_another_token_is_not_given_the_answers_of_the_first(service: Service) -> None:
+    cache, settings = TTLCache(60), Settings.model_validate({"secrets": {"one": "1", "two": "2"}})
+    for token in ("one", "two", "one"):
+        with opened(http(service, token=token, cache=cache), settings) as lookup:
+            lookup.answer(keys("C-1"))
+    assert service.asked["C-1"] == 2
+
+
+def test_several_keys_are_told_apart_whatever_is_in_them(service: Service) -> None:
+    class Place(BaseModel):
+        a: str
+        b: str
+
+    pairs = pl.DataFrame({"a": ["x\x1fy", "x"], "b": ["z", "y\x1fz"]})
+    service.records = {f"{a}/{b}": json.dumps({"a": a, "b": b}).encode() for a, b in pairs.rows()}
+    lookup = Http(f"{service.url}/facts/{{a}}/{{b}}", Place, hosts=["127.0.0.1"])
+    found = lookup.open(LookupContext((Path.cwd(),), Settings()), ("a", "b"))
+    for _ in range(2):
+        assert found.answer(pairs).rows.equals(pairs)
+    found.close()
+    assert found.stats.calls == 2
+
+
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="concurrency must be over 0"):
         HttpLimits(concurrency=0)
+    with pytest.raises(ConfigurationError, match="total_seconds must be over 0"):
+        HttpLimits(total_seconds=float("nan"))
     with pytest.raises(ConfigurationError, match="batch must be at least 1"):
         Http("http://a.example/{k}", Customer, batch=0)
 
@@ -430,3 +571,69 @@ def test_the_record_may_lie_deeper_in_the_answer(service: Service) -> None:
         answer = lookup.answer(keys("C-2"))
     assert answer.failed is not None
     assert "C-2" in answer.failed["customer_id"]
+
+
+def test_the_same_answers_are_the_same_run_and_others_another(service: Service, sales: Path) -> None:
+    def run() -> bool:
+        result = pipeline(http(service), on_missing="null", on_error="reject").run().raise_for_status()
+        return result.repeats
+
+    assert [run(), run()] == [False, True]
+    key = "C-1"
+    # The service has no answer for a key: its rows are rejected.
+    service.faults[key] = [faults.status(500)] * 4
+    assert run() is False
+    # It says that there is no such key, which is another thing: its rows are published with null.
+    service.faults[key] = [faults.status(404)]
+    assert run() is False
+    assert run() is False, "and now it knows it again"
+
+
+def test_the_order_in_which_a_database_answers_makes_no_other_run(sales: Path) -> None:
+    def run(order: int) -> bool:
+        with sqlite3.connect("crm.db") as crm:
+            crm.execute("DROP TABLE IF EXISTS customers")
+            crm.execute("CREATE TABLE customers (customer_id TEXT, country TEXT, credit TEXT)")
+            rows = [tuple(faults.customer(f"C-{n}").values()) for n in range(100)]
+            crm.executemany("INSERT INTO customers VALUES (?, ?, ?)", rows[::order])
+        crm.close()
+        lookup = SqlTable("customers", Customer, "sqlite:///crm.db", whole_up_to=0)
+        return pipeline(lookup, on_missing="null").run().raise_for_status().repeats
+
+    assert [run(1), run(-1)] == [False, True]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_whatever_goes_wrong_an_answer_is_right_or_there_is_none(service: Service, size: int, seed: int) -> None:
+    chance = random.Random(seed)
+    wrong = [
+        faults.status(500),
+        faults.status(429, Retry_After="0"),
+        faults.half_a_body,
+        faults.reset,
+        faults.body(b"<html>"),
+        faults.body(b""),
+        faults.body(b"[[]]"),
+        faults.body(b'{"customer_id": "C-0", "country": "FR", "credit": "1"}'),
+        faults.body(b'[{"customer_id": "C-0", "country": "FR", "credit": "1"}]' * 2),
+        faults.status(302, Location="/elsewhere"),
+    ]
+    service.faults[""] = [
+        chance.choice(wrong) if chance.random() < 0.3 else lambda _: False for _ in range(3000 if seed == 1 else 30_000)
+    ]
+    names = [f"{'X' if n % 5 == 0 else 'C'}-{n}" for n in range(1, 400 if seed == 1 else 8000)]
+    limits = replace(QUICK, retries=100_000, failures=50, wait_seconds=0.001, timeout_seconds=5)
+    lookup = batched(service, size, limits=limits) if size > 1 else http(service, limits=limits)
+    with opened(lookup) as found:
+        answer = found.answer(keys(*names))
+        failed = set(answer.failed["customer_id"]) if answer.failed is not None else set()
+        assert {row["customer_id"]: (row["country"], str(row["credit"])) for row in answer.rows.to_dicts()} == {
+            name: (faults.customer(name)["country"], faults.customer(name)["credit"])
+            for name in names
+            if name not in failed and not name.startswith("X")
+        }
+        assert 0 < len(failed) < len(names) / 2
+        # A call on a connection that the service has just closed it does not see.
+        assert found.stats.calls >= service.asked.total()
+        assert service.most <= limits.concurrency

@@ -79,6 +79,9 @@ def test_or_it_is_null_or_the_default_or_the_end_of_the_run(project: Path) -> No
         ({"on_missing": "rejct"}, 'Did you mean "reject"?'),
         ({"on_error": "drop"}, "Known: fail, reject"),
         ({"default": {"price": Decimal(1)}}, 'goes with on_missing="default"'),
+        ({"prefix": "_"}, 'the prefix "_" begins with _'),
+        ({"on": []}, "on names the key columns, each once"),
+        ({"on": ["sku", "sku"]}, "on names the key columns, each once"),
         ({"on_missing": "default"}, 'goes with on_missing="default"'),
         ({"on_missing": "default", "default": {"prise": Decimal(1)}}, 'Did you mean "price"?'),
         ({"on_missing": "default", "default": {"price": "dear"}}, "of price"),
@@ -90,12 +93,12 @@ def test_or_it_is_null_or_the_default_or_the_end_of_the_run(project: Path) -> No
 )
 def test_what_makes_no_sense_is_refused_before_the_run(project: Path, told: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        pipeline(Lookup(PRODUCTS, on="sku", **told)).check()
+        pipeline(Lookup(PRODUCTS, **({"on": "sku"} | told))).check()
     assert words in str(wrong.value)
 
 
 class Params(BaseModel):
-    products: str = ""
+    products: str | None = None
 
 
 def test_a_parameter_chooses_and_fills_a_path(project: Path) -> None:
@@ -103,6 +106,8 @@ def test_a_parameter_chooses_and_fills_a_path(project: Path) -> None:
     step = Lookup(Choice("products", Table("{products}", Product), PRODUCTS), on="sku", on_missing="null")
     made = pipeline(step, params=Params)
     made.run()
+    assert prices()[0] == (1, Decimal("1.50"), "Pen")
+    made.run(set={"products": ""})
     assert prices()[0] == (1, Decimal("1.50"), "Pen")
     made.run(set={"products": "other.csv"})
     assert prices()[0] == (1, Decimal("9.00"), "Other")

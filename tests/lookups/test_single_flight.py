@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import resource
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -182,10 +185,15 @@ def test_a_clock_that_jumps_back_gives_no_entry_a_longer_life() -> None:
 @pytest.mark.parametrize("keys", [200_000, pytest.param(10_000_000, marks=pytest.mark.campaign)])
 def test_it_is_bounded_whatever_comes(keys: int) -> None:
     cache = TTLCache(3600, maxsize=1000)
-    for key in range(keys):
+    for key in range(keys // 2):
         cache.set(key, key)
+    half = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for key in range(keys // 2, keys):
+        cache.get_or_load(key, lambda: 1)
     assert len(cache) == 1000
     assert cache.stats.evictions == keys - 1000
+    # In KiB: what half of the keys took, the other half takes again.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - half < 8 * 1024
 
 
 def test_a_second_process_is_warm(tmp_path: Path) -> None:
@@ -271,3 +279,123 @@ def test_cancelling_a_batch_cancels_its_workers() -> None:
 
     asyncio.run(main())
     assert cancelled == 3
+
+
+def test_each_ask_is_one_hit_or_one_miss() -> None:
+    cache = TTLCache(60, maxsize=10_000)
+
+    def work() -> None:
+        for key in range(2000):
+            cache.get_or_load(key, lambda: key)  # noqa: B023 - called at once
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.stats.hits + cache.stats.misses == 16_000
+
+    async def main() -> None:
+        async def load() -> int:
+            await asyncio.sleep(0.01)
+            return 1
+
+        tasks = [asyncio.create_task(cache.aget_or_load("k", load)) for _ in range(10)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    assert cache.stats.hits + cache.stats.misses == 16_010
+
+
+def test_a_loader_that_asks_for_its_own_key_in_a_task_or_thread_of_its_own_is_told_so() -> None:
+    cache = TTLCache(60)
+
+    async def beside() -> int:
+        return (await asyncio.gather(cache.aget_or_load("k", beside)))[0]
+
+    async def below() -> int:
+        return await asyncio.to_thread(cache.get_or_load, "k", lambda: 1)
+
+    for load in (beside, below):
+        with pytest.raises(RuntimeError, match="load itself"):
+            asyncio.run(asyncio.wait_for(cache.aget_or_load("k", load), 5))
+
+    async def another() -> int:
+        return await cache.aget_or_load("j", beside_j)
+
+    async def beside_j() -> int:
+        return 4
+
+    assert asyncio.run(cache.aget_or_load("k", another)) == 4
+
+
+def test_a_load_that_raises_stop_iteration_ends_the_wait_of_tasks() -> None:
+    cache = TTLCache(60)
+    go = threading.Event()
+
+    def load() -> int:
+        go.wait(5)
+        raise StopIteration
+
+    def lead() -> None:
+        with pytest.raises(StopIteration):
+            cache.get_or_load("k", load)
+
+    async def main() -> None:
+        waiter = asyncio.create_task(cache.aget_or_load("k", never))
+        await asyncio.sleep(0.01)
+        go.set()
+        with pytest.raises(RuntimeError, match="raised StopIteration"):
+            await asyncio.wait_for(waiter, 5)
+
+    async def never() -> int:
+        raise AssertionError("the thread leads")
+
+    thread = threading.Thread(target=lead)
+    thread.start()
+    while cache.stats.misses == 0:
+        time.sleep(0.001)
+    asyncio.run(main())
+    thread.join()
+
+
+def test_who_gives_up_waiting_for_a_load_that_fails_leaves_no_error_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache = TTLCache(60)
+
+    async def main() -> None:
+        async def load() -> int:
+            await asyncio.sleep(0.01)
+            raise OSError("away")
+
+        tasks = [asyncio.create_task(cache.aget_or_load("k", load)) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    gc.collect()
+    assert not caplog.records
+
+
+def test_what_is_gone_and_not_to_be_kept_is_gone_from_the_disk_as_well(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path / "cache.db")
+    cache = TTLCache(60, tier=tier, negative_ttl_seconds=0)
+    cache.set("k", b"1")
+    cache.set("k", None)
+    assert cache.get("k", "absent") == "absent"
+    tier.close()
+
+
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as shop:
+        shop.execute("CREATE TABLE products (sku)")
+    shop.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="a database of something else; name another"):
+        DiskTier(path)
+    assert path.read_bytes() == before

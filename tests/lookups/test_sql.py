@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -123,3 +124,86 @@ def test_the_database_of_a_secret_is_used(url: str) -> None:
         lookup(url, batch=0)
     with pytest.raises(ConfigurationError, match="cannot be used: NoSuchModuleError"):
         lookup("oracel://x").open(context(), ("sku",))
+
+
+class Rate(BaseModel):
+    amount: Annotated[Decimal, Field(max_digits=10, decimal_places=2)]
+    day: dt.date
+    name: str | None
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> str:
+    connection = sqlite3.connect(tmp_path / "rates.db")
+    connection.execute("CREATE TABLE rates (amount TEXT, day TEXT, name TEXT)")
+    rows = [(f"{n}.50", f"2026-01-{n:02}", f"r{n}" if n > 2 else None) for n in range(1, 32)]
+    connection.executemany("INSERT INTO rates VALUES (?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+    return f"sqlite:///{tmp_path / 'rates.db'}"
+
+
+def test_a_key_that_sqlite_would_compare_as_text_is_not_asked_by_keys(rates: str) -> None:
+    amounts = pl.DataFrame({"amount": [Decimal("7.50")]}, schema={"amount": pl.Decimal(10, 2)})
+    found = SqlTable("rates", Rate, rates).open(context(), ("amount",))
+    assert found.answer(amounts).rows.height == 1
+    with pytest.raises(ConfigurationError, match="read the table whole"):
+        SqlTable("rates", Rate, rates, whole_up_to=5).open(context(), ("amount",))
+    days = pl.DataFrame({"day": [dt.date(2026, 1, 3), dt.date(2025, 1, 3)]})
+    by_day = SqlTable("rates", Rate, rates, whole_up_to=5).open(context(), ("day",))
+    assert by_day.answer(days).rows["name"].to_list() == ["r3"]
+    by_day.close()
+
+
+def test_rows_without_a_key_are_no_answer_however_the_table_is_read(rates: str) -> None:
+    names = pl.DataFrame({"name": ["r3", "r99"]})
+    for limit in (0, 100):
+        found = SqlTable("rates", Rate, rates, whole_up_to=limit).open(context(), ("name",))
+        assert found.answer(names).rows["name"].to_list() == ["r3"]
+        found.close()
+
+
+@pytest.mark.parametrize("batch", [1, 1000, 10_000])
+def test_any_batch_of_several_columns_is_asked_in_statements_that_fit(url: str, batch: int) -> None:
+    wanted = pl.DataFrame({"sku": [f"P-{n}" for n in range(1000)], "shop": [n % 2 for n in range(1000)]})
+    some = wanted.head(30) if batch == 1 else wanted
+    found = lookup(url, whole_up_to=0, batch=batch).open(context(), ("sku", "shop"))
+    assert found.answer(some).rows.height == some.height
+    found.close()
+
+
+def test_more_keys_than_a_statement_has_places_for(url: str) -> None:
+    found = lookup(url, whole_up_to=0, batch=50_000).open(context(), ("sku",))
+    assert found.answer(skus(*(f"P-{n}" for n in range(40_000)))).rows.height == 1000
+    assert found.stats.calls == 2
+    found.close()
+
+
+def test_the_order_in_which_a_database_gives_rows_changes_no_fingerprint(url: str) -> None:
+    def fingerprint() -> str:
+        found = lookup(url).open(context(), ("sku",))
+        found.close()
+        return found.fingerprint
+
+    before = fingerprint()
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    connection.execute("DELETE FROM products WHERE SKU = 'P-0'")
+    connection.execute("INSERT INTO products VALUES ('P-0', 0, '0.50', NULL)")
+    connection.commit()
+    assert fingerprint() == before
+    connection.execute("UPDATE products SET price = '0.51' WHERE SKU = 'P-0'")
+    connection.commit()
+    connection.close()
+    assert fingerprint() != before
+
+
+def test_a_password_in_the_query_of_a_url_is_one() -> None:
+    with pytest.raises(ConfigurationError, match="name a secret instead") as wrong:
+        lookup("sqlite:///x.db?password=s3cret").open(context(), ("sku",))
+    assert "s3cret" not in str(wrong.value)
+    secret = "sqlite:////no/such/folder/x.db?uri=true&password=s3cret"
+    with pytest.raises(LookupFailed) as away:
+        lookup("warehouse").open(context(secrets={"warehouse": secret}), ("sku",))
+    assert "s3cret" not in str(away.value)
+    with pytest.raises(ConfigurationError, match="whole_up_to must not be under 0"):
+        lookup("sqlite://", whole_up_to=-1)

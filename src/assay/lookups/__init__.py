@@ -8,6 +8,7 @@ from assay.lookups.disk import DiskTier
 from assay.lookups.ecb import EcbRates, cross_rate
 from assay.lookups.http import Http, HttpLimits
 from assay.lookups.protocol import Answer, LookupContext, LookupSource, LookupStats, OpenLookup
+from assay.lookups.registry import LookupFactory
 from assay.lookups.sql import SqlTable
 from assay.lookups.table import Table
 
@@ -21,6 +22,7 @@ __all__ = [
     "Http",
     "HttpLimits",
     "LookupContext",
+    "LookupFactory",
     "LookupSource",
     "LookupStats",
     "OpenLookup",

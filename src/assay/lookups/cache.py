@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -19,13 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CacheStats:
-    """Counts since the cache was made.
+    """Counts since the cache was made; hits and misses together are how often it was asked.
 
     Attributes:
         hits: Asked for and there, in memory or in the tier below.
         misses: Asked for and not there; an expired entry is a miss.
         evictions: Pushed out for room before their time.
-        stale: Answered with an entry that was being fetched anew.
+        stale: Of the misses, those answered with an entry that was being fetched anew.
         errors: Loaders that failed.
     """
 
@@ -76,7 +78,7 @@ class TTLCache:
         stale_seconds: float = 0,
         tier: Tier | None = None,
     ) -> None:
-        if ttl_seconds <= 0 or maxsize <= 0:
+        if not ttl_seconds > 0 or maxsize <= 0:
             raise ValueError(f"ttl_seconds and maxsize must be over 0, not {ttl_seconds} and {maxsize}")
         if stale_seconds < 0 or (negative_ttl_seconds or 0) < 0:
             raise ValueError("stale_seconds and negative_ttl_seconds must not be under 0")
@@ -93,6 +95,9 @@ class TTLCache:
 
     def get(self, key: Hashable, default: Any = None) -> Any:
         """The value, or `default` if there is none or its time is over."""
+        return self._find(key, default, counts=True)
+
+    def _find(self, key: Hashable, default: Any, *, counts: bool) -> Any:
         with self._lock:
             try:
                 entry = self._store[key]
@@ -100,25 +105,29 @@ class TTLCache:
                 entry = None
             # A clock that was set back must not give entries a longer life.
             if entry is not None and entry.made <= self._timer() < entry.fresh_until:
-                self._hits += 1
+                self._hits += counts
                 return entry.value
             if self._tier is None:
-                self._misses += 1
+                self._misses += counts
                 return default
         value = self._from_tier(key)
         with self._lock:
             if value is _ABSENT:
-                self._misses += 1
+                self._misses += counts
                 return default
-            self._hits += 1
+            self._hits += counts
             return value
 
     def set(self, key: Hashable, value: Any) -> None:
         """Keep a value; its time begins now."""
         seconds = self._ttl if value is not None else self._negative_ttl
         self._keep(key, value, seconds)
-        if self._tier is not None and seconds:
+        if self._tier is None:
+            return
+        if seconds:
             self._tier.set(_text(key), value, seconds)
+        else:
+            self._tier.discard(_text(key))
 
     def discard(self, key: Hashable) -> None:
         """Forget a value."""
@@ -133,20 +142,23 @@ class TTLCache:
         An error of the loader goes to all who wait, and is not kept.
 
         Raises:
-            RuntimeError: the loader asks for the key that it is to load, or this thread would wait for itself.
+            RuntimeError: the loader asks for the key that it is to load, by itself or in a task or thread that has its
+                context (as those of `asyncio.to_thread`), or this thread would wait for itself.
         """
+        counts = True
         while True:
-            value = self.get(key, _ABSENT)
+            value = self._find(key, _ABSENT, counts=counts)
+            counts = False
             if value is not _ABSENT:
                 return value  # type: ignore[no-any-return]
             flight, leads, stale = self._board(key)
             if stale is not _ABSENT:
                 if leads:
-                    threading.Thread(target=self._refresh, args=(key, loader, flight), daemon=True).start()
+                    self._refresh_beside(key, loader, flight)
                 return stale  # type: ignore[no-any-return]
             if leads:
                 return self._fly(key, loader, flight)
-            if flight.thread == threading.get_ident():
+            if flight.thread == threading.get_ident() or flight in _LED.get():
                 raise RuntimeError(f"this thread waits for {key!r}, which it is to load itself")
             landed = result_of(flight.future)
             if landed is not _ABANDONED:
@@ -157,8 +169,10 @@ class TTLCache:
 
         A task that is cancelled while it loads leaves the load to the next that waits.
         """
+        counts = True
         while True:
-            value = self.get(key, _ABSENT)
+            value = self._find(key, _ABSENT, counts=counts)
+            counts = False
             if value is not _ABSENT:
                 return value  # type: ignore[no-any-return]
             flight, leads, stale = self._board(key)
@@ -171,10 +185,13 @@ class TTLCache:
                 return stale  # type: ignore[no-any-return]
             if leads:
                 return await self._afly(key, loader, flight)
-            if flight.task is asyncio.current_task():
+            if flight in _LED.get():
                 raise RuntimeError(f"this task waits for {key!r}, which it is to load itself")
+            waiter = asyncio.wrap_future(flight.future)
+            # The error of a load for which nobody waits any more has been told to its leader.
+            waiter.add_done_callback(lambda landed: landed.cancelled() or landed.exception())
             # Who gives up waiting must not end the load of the others.
-            landed = await asyncio.shield(asyncio.wrap_future(flight.future))
+            landed = await asyncio.shield(waiter)
             if landed is not _ABANDONED:
                 return landed  # type: ignore[no-any-return]
 
@@ -214,8 +231,9 @@ class TTLCache:
                 entry = None
             now = self._timer()
             if entry is not None and entry.made <= now < entry.fresh_until:
-                # It has landed between asking and boarding.
+                # It has landed between asking, which counted a miss, and boarding.
                 self._hits += 1
+                self._misses -= 1
                 return _Flight(), False, entry.value
             stale = entry.value if entry is not None and entry.made <= now else _ABSENT
             if stale is not _ABSENT:
@@ -223,12 +241,13 @@ class TTLCache:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False, stale
-            flight = self._flights[key] = _Flight(threading.get_ident(), _task())
+            flight = self._flights[key] = _Flight(threading.get_ident())
             return flight, True, stale
 
     def _fly(self, key: Hashable, loader: Callable[[], T], flight: _Flight) -> T:
         try:
-            value = loader()
+            with _leading(flight):
+                value = loader()
             self.set(key, value)
         except BaseException as error:
             self._crash(key, flight, error)
@@ -238,13 +257,21 @@ class TTLCache:
 
     async def _afly(self, key: Hashable, loader: Callable[[], Awaitable[T]], flight: _Flight) -> T:
         try:
-            value = await loader()
+            with _leading(flight):
+                value = await loader()
             self.set(key, value)
         except BaseException as error:
             self._crash(key, flight, error)
             raise
         self._land(key, flight, value)
         return value
+
+    def _refresh_beside(self, key: Hashable, loader: Callable[[], Any], flight: _Flight) -> None:
+        try:
+            threading.Thread(target=self._refresh, args=(key, loader, flight), daemon=True).start()
+        except RuntimeError as error:
+            # No more threads: the stale value does, and the next who asks tries again.
+            self._crash(key, flight, error)
 
     def _refresh(self, key: Hashable, loader: Callable[[], Any], flight: _Flight) -> None:
         try:
@@ -253,6 +280,8 @@ class TTLCache:
             return
 
     async def _arefresh(self, key: Hashable, loader: Callable[[], Awaitable[Any]], flight: _Flight) -> None:
+        # Nobody waits for this task, so that it may wait for whoever has started it.
+        _LED.set(frozenset())
         try:
             await self._afly(key, loader, flight)
         except Exception:  # noqa: BLE001 - counted; the stale value stays till its end, and then the error is seen
@@ -267,7 +296,12 @@ class TTLCache:
         with self._lock:
             self._flights.pop(key, None)
             self._errors += isinstance(error, Exception)
-        if isinstance(error, Exception):
+        if isinstance(error, StopIteration):
+            # It cannot be raised in a task, which would wait for ever.
+            told = RuntimeError("the loader raised StopIteration")
+            told.__cause__ = error
+            flight.future.set_exception(told)
+        elif isinstance(error, Exception):
             flight.future.set_exception(error)
         else:
             # Cancelled or interrupted: that is the leader's own end, not theirs who wait.
@@ -289,14 +323,26 @@ class _Entry:
 
 
 class _Flight:
-    """A load under way, and who leads it."""
+    """A load under way, and the thread that leads it."""
 
-    __slots__ = ("future", "task", "thread")
+    __slots__ = ("future", "thread")
 
-    def __init__(self, thread: int = 0, task: object = None) -> None:
+    def __init__(self, thread: int = 0) -> None:
         self.future: Future[Any] = Future()
         self.thread = thread
-        self.task = task
+
+
+#: The loads that this context is in the midst of.
+_LED: Final[ContextVar[frozenset[_Flight]]] = ContextVar("led", default=frozenset())
+
+
+@contextmanager
+def _leading(flight: _Flight) -> Iterator[None]:
+    before = _LED.set(_LED.get() | {flight})
+    try:
+        yield
+    finally:
+        _LED.reset(before)
 
 
 class _CountingStore(cachetools.TLRUCache[Hashable, _Entry]):
@@ -305,13 +351,6 @@ class _CountingStore(cachetools.TLRUCache[Hashable, _Entry]):
     def popitem(self) -> tuple[Hashable, _Entry]:
         self.evictions += 1
         return super().popitem()
-
-
-def _task() -> object:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def _text(key: Hashable) -> str:

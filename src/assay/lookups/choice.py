@@ -8,11 +8,13 @@ import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.lookups.protocol import LookupContext, LookupSource, OpenLookup
+from assay.lookups.registry import LookupFactory
 
 
+@LookupFactory.register("choice")
 @dataclass(frozen=True)
 class Choice:
-    """One lookup where a parameter is given, another where it is empty; both have the same columns.
+    """One lookup where a parameter is given, another where it is empty or None; both have the same columns.
 
     Args:
         parameter: Name of the parameter.
@@ -44,5 +46,7 @@ class Choice:
 
     def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenLookup:
         """Open the one that was chosen."""
-        chosen = context.fill(f"{{{self.parameter}}}")
+        # Of a parameter that has no value, the text would be "None".
+        context.fill(f"{{{self.parameter}}}")
+        chosen = context.params[self.parameter] not in (None, "")
         return (self.given if chosen else self.otherwise).open(context, on)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import polars as pl
 
 from assay.errors import ConfigurationError, LookupFailed
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
-from assay.lookups.table import see_unique
+from assay.lookups.registry import LookupFactory
+from assay.lookups.table import content_hash, see_unique
 
 WhenMissing = Literal["previous", "next", "error"]
 
@@ -38,6 +38,7 @@ class Readable(Protocol):
         ...
 
 
+@LookupFactory.register("dated")
 @dataclass(frozen=True)
 class Dated:
     """A table whose rows hold from a moment on: until the next of the same key, or until `valid_to`, which is no longer
@@ -68,6 +69,12 @@ class Dated:
 
     def __post_init__(self) -> None:
         where = f"lookup {self.name}"
+        if not callable(getattr(self.source, "read", None)):
+            raise ConfigurationError(
+                f"{type(self.source).__name__} cannot be read whole, so that it cannot be dated; a table of a file, "
+                "a frame or a database can",
+                where=where,
+            )
         if self.missing not in ("previous", "next", "error"):
             raise ConfigurationError(f'missing is "previous", "next" or "error", not {self.missing!r}', where=where)
         if self.max_age_days is not None and self.max_age_days < 0:
@@ -126,7 +133,16 @@ class OpenDated:
         self._at = at
         self._whole = frame
         begin, end, known = definition.valid_from, definition.valid_to, definition.known_from
-        see_unique(definition.name, frame, [*keys, begin, *([known] if known else [])])
+        moments = [begin, *([known] if known else [])]
+        for column in moments:
+            lacking = frame.filter(pl.col(column).is_null())
+            if lacking.height:
+                key = " / ".join(map(str, lacking.select(keys).row(0))) if keys else "the table"
+                raise LookupFailed(
+                    f"lookup {definition.name}: a row of {key} has no {column}: say from when on, however early"
+                )
+        see_unique(definition.name, frame, [*keys, *moments])
+        self._unique = [*keys, *moments]
         if end is not None:
             empty = frame.filter(pl.col(end) <= pl.col(begin))
             if empty.height:
@@ -140,8 +156,8 @@ class OpenDated:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of its rows in order, of those not known yet as well."""
-        return hashlib.sha256(self._whole.write_json().encode()).hexdigest()
+        """Hash of its rows by key and moment, of those not known yet as well."""
+        return content_hash(self._whole, self._unique)
 
     def answer(self, keys: pl.DataFrame) -> Answer:
         """The rows that held at the moments asked for."""
@@ -179,9 +195,17 @@ class OpenDated:
         if wanted == pl.Date:
             return column if dtype == pl.Date else column.dt.convert_time_zone(self._definition.zone).dt.date()
         if dtype == pl.Date:
-            midnight = column.cast(pl.Datetime("us")).dt.replace_time_zone(self._definition.zone, ambiguous="earliest")
-            return midnight.dt.convert_time_zone("UTC").cast(wanted)
+            return self._midnight(column).cast(wanted)
         return column.cast(wanted)
+
+    def _midnight(self, day: pl.Expr) -> pl.Expr:
+        """When a day begins. Where clocks go forward at midnight there is none: then at the first instant after."""
+        zone = self._definition.zone
+        naive = day.cast(pl.Datetime("us"))
+        made = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        # Noon before is a time that is; the night between is shorter by what the clocks jump.
+        noon = (naive - pl.duration(hours=12)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        return pl.coalesce(made, noon + pl.duration(hours=12)).dt.convert_time_zone("UTC")
 
     def _day(self, column: str) -> pl.Expr:
         if self._frame.schema[_FROM] == pl.Date:

@@ -35,6 +35,10 @@ class DiskTier:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from None
+        try:
+            self._see_own()
             self._db.execute("PRAGMA journal_mode=WAL")
             # What a crash of the machine loses is fetched again.
             self._db.execute("PRAGMA synchronous=OFF")
@@ -42,8 +46,12 @@ class DiskTier:
             self._db.execute("CREATE INDEX IF NOT EXISTS entries_made ON entries (made)")
             self._db.execute("DELETE FROM entries WHERE until <= ?", (clock(),))
             self._count = int(self._db.execute("SELECT count(*) FROM entries").fetchone()[0])
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
+            self._db.close()
             raise self._unusable(error) from None
+        except BaseException:
+            self._db.close()
+            raise
 
     def get(self, key: str) -> tuple[bytes | None, float] | None:
         """The value and the seconds it has still to live; None if there is none."""
@@ -77,6 +85,11 @@ class DiskTier:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+
+    def _see_own(self) -> None:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables - {"entries"}:
+            raise ConfigurationError("is a database of something else; name another file", where=str(self._path))
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         try:

@@ -6,9 +6,10 @@ Both are published at https://www.ecb.europa.eu/stats/eurofxref/: a rate is what
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -17,15 +18,19 @@ from lxml import etree
 
 from assay.errors import LookupFailed, SourceError
 from assay.lookups.protocol import LookupContext, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.lookups.table import OpenTable
 
 RATES: Final = pl.Schema({"currency": pl.String(), "rate": pl.Decimal(38, 18), "valid_from": pl.Date()})
 """Columns of a table of dated rates."""
 
+_PLAIN: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_MOST_DIGITS: Final = 19
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
 
 
+@LookupFactory.register("ecb")
 @dataclass(frozen=True)
 class EcbRates:
     """A file of the ECB as dated rates: currency, rate, valid_from; the euro itself stands in it at 1.
@@ -35,7 +40,8 @@ class EcbRates:
     Args:
         path: eurofxref-*.xml, or eurofxref*.csv out of its archive; relative to the project, else to the pipeline.
         base: The currency that the rates are against. Another than EUR gives cross rates by way of the euro:
-            what one unit of it buys, rounded half even to 18 places, since a quotient need not be a decimal.
+            what one unit of it buys, rounded half even to 18 places, since a quotient need not be a decimal. On days
+            without a rate for it there are none.
         name: What rejects and reports call it.
     """
 
@@ -53,7 +59,7 @@ class EcbRates:
 
         Raises:
             SourceError: the file cannot be read, or is no such file.
-            LookupFailed: a rate is no number above 0, or there is none for `base` on a day.
+            LookupFailed: a rate is no number above 0 that fits, or there is none for `base` on any day.
         """
         path = context.resolve(context.fill(self.path))
         try:
@@ -67,11 +73,22 @@ class EcbRates:
             raise SourceError("has no rates: no day with a currency", file=path)
         rows = []
         for day, rates in sorted(days.items()):
+            # Before the bank quoted a currency, while it did not, and since it no longer does, it has no rate.
             pivot = rates.get(self.base)
-            if pivot is None:
-                raise LookupFailed(f"lookup {self.name}: {path}: no rate for {self.base} on {day}")
-            rows += [(currency, cross_rate(pivot, rate), day) for currency, rate in rates.items()]
+            if pivot is not None:
+                rows += [self._row(currency, pivot, rate, day, path) for currency, rate in rates.items()]
+        if not rows:
+            raise LookupFailed(f"lookup {self.name}: {path}: no rate for {self.base} on any day")
         return pl.DataFrame(rows, schema=RATES, orient="row")
+
+    def _row(self, currency: str, pivot: Decimal, quoted: Decimal, day: date, path: str) -> tuple[str, Decimal, date]:
+        rate = cross_rate(pivot, quoted)
+        if not rate or rate.adjusted() > _MOST_DIGITS:
+            raise LookupFailed(
+                f"lookup {self.name}: {path}: {day}: {self.base} in {currency} is {rate}, which no rate of 18 places "
+                "and 20 digits before them can be"
+            )
+        return currency, rate, day
 
     def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenTable:
         """Read the rates; by currency alone it must be the file of one day."""
@@ -109,6 +126,8 @@ def _from_xml(data: bytes, path: str) -> dict[date, dict[str, Decimal]]:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise SourceError(f"is no XML: {error.msg}", file=path) from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise SourceError("has a DOCTYPE, which no file of rates has", file=path)
     days: dict[date, dict[str, Decimal]] = {}
     for cube in root.iter(_CUBE):
         stated = cube.get("time")
@@ -124,6 +143,8 @@ def _from_csv(data: bytes, path: str) -> dict[date, dict[str, Decimal]]:
     try:
         lines = list(csv.reader(data.decode("utf-8-sig").splitlines(), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
+        if data.startswith(b"PK"):
+            raise SourceError("is an archive: take the CSV out of it first", file=path) from None
         raise SourceError(f"is no CSV of rates: {error}", file=path) from None
     head = [cell.strip() for cell in lines[0]] if lines else []
     if not head or head[0] != "Date":
@@ -155,11 +176,8 @@ def _add(days: dict[date, dict[str, Decimal]], day: date, pairs: list[tuple[str,
 
 
 def _rate(text: str, place: str) -> Decimal:
-    try:
-        rate = Decimal(text)
-    except InvalidOperation:
-        rate = Decimal("NaN")
-    if not rate.is_finite() or rate <= 0 or rate.adjusted() >= 18 or int(rate.as_tuple().exponent) < -18:
+    rate = Decimal(text) if _PLAIN.fullmatch(text) else Decimal(0)
+    if rate <= 0 or rate.adjusted() >= 18 or int(rate.as_tuple().exponent) < -18:
         raise LookupFailed(f"{place}: {text!r} is no rate: a decimal over 0, with at most 18 digits on each side")
     return rate
 

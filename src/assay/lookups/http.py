@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import polars as pl
 from pydantic import BaseModel
@@ -17,12 +17,19 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError
 from assay.lookups.cache import TTLCache
 from assay.lookups.protocol import LookupContext, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.records import Format, RecordReader
 
 if TYPE_CHECKING:
     from assay.lookups.http_client import OpenHttp
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_TOKEN = re.compile(r"[!-~]+")
+_UNFIT = re.compile(r"[\x00-\x20\x7f#]")
+#: Which Python before 3.12 counts as public.
+_PROTOCOL = ipaddress.ip_network("192.0.0.0/24")
+_SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,11 @@ class HttpLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and (value < 0 or (value == 0 and name not in {"retries", "wait_seconds"})):
+            if value is not None and not (value > 0 or (value == 0 and name in {"retries", "wait_seconds"})):
                 raise ConfigurationError(f"HttpLimits: {name} must be over 0, not {value}")
 
 
+@LookupFactory.register("http")
 @dataclass(frozen=True)
 class Http:
     """A service that is asked by GET; what it answers is validated like a record.
@@ -136,6 +144,12 @@ class Http:
                 raise
             raise ConfigurationError("lookups by HTTP need an extra: pip install 'assay[http]'", where=where) from None
         token = context.secret(self.token, where) if self.token else None
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise ConfigurationError(
+                f'the secret "{self.token}" has a character that no header may hold, such as a blank or a line feed at '
+                "its end",
+                where=where,
+            )
         kept = context.settings.project / self.keep if self.keep else None
         return OpenHttp(self, template, on, context.settings, token, kept)
 
@@ -145,27 +159,41 @@ class Template:
 
     def __init__(self, url: str, on: Sequence[str], where: str) -> None:
         self._url = url
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigurationError(f'"{url}" is no http:// or https:// address', where=where)
+        parts = _parts(url, where)
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError(
                 "a password in a URL is seen by all: give token=, the name of a secret", where=where
             )
         if "{" in parts.netloc:
             raise ConfigurationError("a key must not choose the host", where=where)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or _UNFIT.search(url):
+            raise ConfigurationError(
+                f'"{url}" is no http:// or https:// address; it has neither blanks nor #'.translate(_SHOWN), where=where
+            )
         lacking = [key for key in on if f"{{{key}}}" not in url]
         if lacking:
             raise ConfigurationError(f'"{url}" has no place for the key {{{lacking[0]}}}', where=where)
+        self._in_path = frozenset(_PLACE.findall(parts.path))
         self.host = parts.hostname
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.fingerprint = hashlib.sha256(url.encode()).hexdigest()
 
     def fill(self, keys: dict[str, list[str]]) -> str | None:
-        """The URL for some keys; None where a key would be a step in the path, so that no such thing can be there."""
-        if any(text in {"", ".", ".."} for texts in keys.values() for text in texts):
-            return None
+        """The URL for some keys; None for an empty key, and where one would be a step in the path: no such thing is."""
+        for name, texts in keys.items():
+            if "" in texts or (name in self._in_path and not {".", ".."}.isdisjoint(texts)):
+                return None
         return _PLACE.sub(lambda found: ",".join(quote(text, safe="") for text in keys[found[1]]), self._url)
+
+
+def _parts(url: str, where: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if "{" not in parts.netloc and parts.port == 0:
+            raise ValueError
+    except ValueError:
+        raise ConfigurationError("its URL has no valid host and port", where=where) from None
+    return parts
 
 
 def see_host(host: str, allowed: Sequence[str], where: str) -> None:
@@ -174,17 +202,28 @@ def see_host(host: str, allowed: Sequence[str], where: str) -> None:
     Raises:
         ConfigurationError: it is not on the list, or it is inside and not named.
     """
-    if host in allowed:
+    if host in {one.lower().removeprefix("[").removesuffix("]") for one in allowed}:
         return
     if allowed:
         raise ConfigurationError(f"the host {host} is not allowed; allowed: {', '.join(allowed)}", where=where)
-    inside = [address for address in addresses(host, where) if not address.is_global]
+    inside = [address for address in addresses(host, where) if not _is_public(address)]
     if inside:
         raise ConfigurationError(
             f"the host {host} is {inside[0]}, of a private network or this machine; to ask it, name it: "
             f"hosts=[{host!r}]",
             where=where,
         )
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        # What is carried inside is where it leads.
+        carried = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if carried is not None:
+            return _is_public(carried)
+    return address.is_global and not address.is_multicast and address not in _PROTOCOL
 
 
 def addresses(host: str, where: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -77,7 +79,8 @@ class OpenHttp:
         self._pace = Pace(limits.per_second, time.monotonic)
         self._left = limits.retries
         self._last = ""
-        self._space = f"{template.fingerprint} {definition.record or ''} "
+        # Who asks by another token may be answered otherwise.
+        self._space = f"{template.fingerprint} {definition.record or ''} {definition.token or ''} {','.join(on)} "
         self.stats = LookupStats()
         with ExitStack() as stack:
             self._cache = self._open_cache(stack, kept)
@@ -106,17 +109,25 @@ class OpenHttp:
         raws: list[Any] = [_ABSENT] * len(texts)
         if self._cache is not None:
             raws = [self._cache.get(self._key(one), _ABSENT) for one in texts]
-        unknown = [index for index, raw in enumerate(raws) if raw is _ABSENT]
-        self.stats.hits += len(texts) - len(unknown)
-        errors: dict[int, str] = {}
-        if unknown:
-            for index, found in zip(unknown, self._run([texts[index] for index in unknown]), strict=True):
-                match found:
-                    case Ok(raw):
-                        raws[index] = raw
-                    case Err(error):
-                        errors[index] = str(error)
-        return self._judged(keys, texts, raws, errors)
+        known = [index for index, raw in enumerate(raws) if raw is not _ABSENT]
+        errors = self._ask(texts, raws)
+        rows, wrong = self._judged(texts, raws)
+        # What the model of an earlier run took, today's may not: that is no answer, and the service may have a better.
+        outdated = [index for index in known if index in wrong]
+        if outdated:
+            self._forget(texts, outdated)
+            for index in outdated:
+                raws[index] = _ABSENT
+            errors |= self._ask(texts, raws, outdated)
+            rows, wrong = self._judged(texts, raws)
+        self.stats.hits += len(known) - len(outdated)
+        self._forget(texts, wrong)
+        errors |= wrong
+        if not errors:
+            return Answer(rows)
+        order = sorted(errors)
+        failed = keys.select(self._on)[order].with_columns(error=pl.Series([errors[i] for i in order], dtype=pl.String))
+        return Answer(rows, failed)
 
     def close(self) -> None:
         """Close the connections and end the loop."""
@@ -138,7 +149,27 @@ class OpenHttp:
         )
 
     def _key(self, texts: Texts) -> str:
-        return self._space + "\x1f".join(texts)
+        return self._space + (texts[0] if len(texts) == 1 else repr(texts))
+
+    def _forget(self, texts: list[Texts], indexes: Iterable[int]) -> None:
+        if self._cache is not None:
+            for index in indexes:
+                self._cache.discard(self._key(texts[index]))
+
+    def _ask(self, texts: list[Texts], raws: list[Any], indexes: Sequence[int] | None = None) -> dict[int, str]:
+        """Ask for the keys (by default those without an answer) and put the answers in their places; the errors."""
+        unknown = [index for index, raw in enumerate(raws) if raw is _ABSENT] if indexes is None else indexes
+        errors: dict[int, str] = {}
+        if unknown:
+            for index, found in zip(unknown, self._run([texts[index] for index in unknown]), strict=True):
+                match found:
+                    case Ok(raw):
+                        raws[index] = raw
+                    case Err(error):
+                        errors[index] = (
+                            str(error) if isinstance(error, AssayError) else f"{type(error).__name__} {error}"
+                        )
+        return errors
 
     def _run(self, texts: list[Texts]) -> list[Ok[bytes | None] | Err[Exception]]:
         future = self._portal.start_task_soon(self._load, texts)
@@ -187,7 +218,11 @@ class OpenHttp:
             # Whose it is cannot be known for certain, so that all of the batch go without.
             raise LookupFailed(f"{self._template.origin}: {error}")
         numbers: dict[str, int] = {}
+        wanted = set(askable)
         for number, value in judged.numbered.select("_record", key).iter_rows():
+            if str(value) not in wanted:
+                # Were it left out, a key that the service writes otherwise (C-1 for c-1) would be told as missing.
+                raise LookupFailed(f"{self._template.origin}: answers for another key, {value}")
             if numbers.setdefault(str(value), number) != number:
                 raise LookupFailed(f"{self._template.origin}: {value!r} stands in the answer more than once")
         raws = [records[numbers[text]] if text in numbers else None for (text,) in texts]
@@ -208,6 +243,8 @@ class OpenHttp:
 
     def _cut(self, body: bytes) -> list[bytes]:
         """The records of an answer, each in one line."""
+        if not body.strip():
+            raise LookupFailed(f"{self._template.origin}: the answer is empty")
         try:
             raws = list(self._json.split(io.BytesIO(body)))
         except AssayError as error:
@@ -220,21 +257,28 @@ class OpenHttp:
     async def _get(self, url: str, *, missing: bool = True) -> bytes | None:
         """The body of an answer; None where it says that there is no such thing."""
         limits = self._limits
+        asking = _Asking(asyncio.timeout(limits.total_seconds))
         tries = stamina.retry_context(
             self._may_retry,
             attempts=limits.attempts,
-            timeout=limits.total_seconds,
+            timeout=None,
             wait_initial=limits.wait_seconds,
             wait_jitter=limits.wait_seconds,
             wait_max=limits.max_wait_seconds,
         )
         try:
-            async for attempt in tries:
-                with attempt:
-                    self.stats.retries += attempt.num > 1
-                    return await self._try(url, missing=missing)
+            async with asking.time:
+                async for attempt in tries:
+                    with attempt:
+                        return await self._try(url, asking, missing=missing)
         except _Again as error:
             raise LookupFailed(f"{self._template.origin}: {error}") from None
+        except TimeoutError:
+            before = f"; before that: {asking.last}" if asking.last else ""
+            raise LookupFailed(
+                f"{self._template.origin}: no whole answer in {limits.total_seconds:g} s "
+                f"(HttpLimits.total_seconds){before}"
+            ) from None
         raise LookupFailed(f"{self._template.origin}: not asked")  # pragma: no cover - stamina tries at least once
 
     def _may_retry(self, error: Exception) -> bool | float:
@@ -246,25 +290,37 @@ class OpenHttp:
         # Of 0 seconds, stamina would think that it means no.
         return True if error.after is None else max(error.after, 0.01)
 
-    async def _try(self, url: str, *, missing: bool) -> bytes | None:
+    async def _try(self, url: str, asking: _Asking, *, missing: bool) -> bytes | None:
         wait = self._breaker.wait_seconds()
         if wait:
             raise _Again(f"not asked, after {self._limits.failures} failures in a row; the last: {self._last}", wait)
         alive: bool | None = None
-        begun = time.monotonic()
+        begun: float | None = None
         try:
-            await self._pace.turn()
+            await self._turn(asking)
+            self.stats.retries += asking.calls > 0
+            asking.calls += 1
             begun = time.monotonic()
             async with self._client.stream("GET", url) as response:
                 # Who says when to come again is alive.
                 alive = response.status_code == 429 or response.status_code not in _BUSY
                 body = await self._read(response, missing=missing)
+        except httpx2.LocalProtocolError as error:
+            # Its words may hold a header, and that a secret.
+            raise LookupFailed(f"{self._template.origin}: {type(error).__name__}: the request cannot be sent") from None
         except httpx2.TransportError as error:
             alive = False
-            self._last = f"{type(error).__name__} {error}".strip()
+            self._last = asking.last = f"{type(error).__name__} {error}".strip()
             raise _Again(self._last) from None
+        except _Again as error:
+            asking.last = str(error)
+            raise
         finally:
-            self.stats.called(time.monotonic() - begun)
+            if begun is not None:
+                self.stats.called(time.monotonic() - begun)
+            if asking.time.expired():
+                alive = False
+                self._last = f"no whole answer in {self._limits.total_seconds:g} s"
             if alive is None:
                 self._breaker.gave_up()
             elif alive:
@@ -273,6 +329,14 @@ class OpenHttp:
                 self._breaker.failed()
         return body
 
+    async def _turn(self, asking: _Asking) -> None:
+        """Wait for a place in line, which takes nothing of the time that a key has."""
+        loop = asyncio.get_running_loop()
+        left = (asking.time.when() or loop.time()) - loop.time()
+        asking.time.reschedule(None)
+        await self._pace.turn()
+        asking.time.reschedule(loop.time() + left)
+
     async def _read(self, response: httpx2.Response, *, missing: bool) -> bytes | None:
         if response.status_code in _BUSY:
             self._last = f"answers {response.status_code}"
@@ -280,7 +344,7 @@ class OpenHttp:
         if missing and response.status_code in _GONE:
             return None
         if response.is_redirect:
-            to = urlsplit(response.headers.get("location", "")).netloc or "another path"
+            to = _host(response.headers.get("location", "")) or "another path"
             raise LookupFailed(f"{self._template.origin}: redirects to {to}, which is refused; give the final URL")
         if response.status_code != 200:
             raise LookupFailed(f"{self._template.origin}: answers {response.status_code}")
@@ -297,11 +361,11 @@ class OpenHttp:
                 raise LookupFailed(f"{self._template.origin}: the answer is over {most:,} bytes (HttpLimits.max_bytes)")
         return bytes(body)
 
-    def _judged(self, keys: pl.DataFrame, texts: list[Texts], raws: list[Any], errors: dict[int, str]) -> Answer:
-        """Validate the answers, and see that they are of the keys asked for."""
+    def _judged(self, texts: list[Texts], raws: list[Any]) -> tuple[pl.DataFrame, dict[int, str]]:
+        """Validate the answers, and see that they are of the keys asked for: the rows, and by index what is wrong."""
         asked = [index for index, raw in enumerate(raws) if isinstance(raw, bytes)]
         judged = self._judge.lines(raws[index] for index in asked)
-        errors |= {asked[number]: f"{self._template.origin}: {error}" for number, error in judged.wrong.items()}
+        errors = {asked[number]: f"{self._template.origin}: {error}" for number, error in judged.wrong.items()}
         numbered = judged.numbered
         for number, *values in numbered.select("_record", *self._on).iter_rows():
             if tuple(map(str, values)) != texts[asked[number]]:
@@ -310,21 +374,33 @@ class OpenHttp:
                 )
         wrong = [number for number, index in enumerate(asked) if index in errors]
         rows = numbered.filter(~pl.col("_record").is_in(wrong)).drop("_record") if wrong else judged.frame
-        if not errors:
-            return Answer(rows)
-        if self._cache is not None:
-            for index in errors:
-                self._cache.discard(self._key(texts[index]))
-        order = sorted(errors)
-        failed = keys.select(self._on)[order].with_columns(error=pl.Series([errors[i] for i in order], dtype=pl.String))
-        return Answer(rows, failed)
+        return rows, errors
+
+
+@dataclass
+class _Asking:
+    """One key (or batch): the time it has, how often it was asked for, and what became of the last time."""
+
+    time: asyncio.Timeout
+    calls: int = 0
+    last: str = ""
+
+
+def _host(location: str) -> str:
+    """The host and port of an address, without what else a stranger has put there."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "no address"
+    return f"{parts.hostname or ''}{port}"
 
 
 def _after(header: str | None) -> float | None:
     """Seconds to wait, as a Retry-After has them: a number, or a date."""
     if header is None:
         return None
-    if header.strip().isdigit():
+    if header.isascii() and header.strip().isdigit():
         return float(header)
     try:
         when = parsedate_to_datetime(header)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import polars as pl
+from polars._typing import PolarsDataType
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
 
 from assay.errors import LookupFailed
 from assay.records import TRACE, Format, RecordReader
@@ -42,9 +43,9 @@ class RowJudge:
         self._name = name
         self._reader = RecordReader(model, Format("jsonl", decimals=decimals), settings or Settings())
         self._money = {
-            alias
+            alias: dtype
             for field, dtype in self._reader.schema.items()
-            if isinstance(dtype, pl.Decimal)
+            if _has_money(dtype)
             for alias in (field, input_name(model, field))
         }
 
@@ -57,7 +58,7 @@ class RowJudge:
         """Judge rows of Python values.
 
         Raises:
-            LookupFailed: a float stands where the model says Decimal.
+            LookupFailed: a float stands where the model says Decimal, or a value has no exact text.
         """
         return self.lines(self._line(row) for row in rows)
 
@@ -77,13 +78,57 @@ class RowJudge:
         return Judged(pl.concat(frames), wrong)
 
     def _line(self, row: Mapping[str, Any]) -> bytes:
-        for column in self._money & row.keys():
-            if isinstance(row[column], float):
+        for column in self._money.keys() & row.keys():
+            found = _float_money(row[column], self._money[column])
+            if found is not None:
                 raise LookupFailed(
-                    f"lookup {self._name}: {column} comes as a float ({row[column]!r}), and money is never one: keep "
+                    f"lookup {self._name}: {column} comes as a float ({found!r}), and money is never one: keep "
                     "it as text, a decimal or an integer"
                 )
-        return orjson.dumps(row, default=str)
+        try:
+            return to_json(row, inf_nan_mode="constants", fallback=_bytes_of)
+        except PydanticSerializationError as error:
+            kinds = ", ".join(f"{column}: {type(value).__name__}" for column, value in row.items())
+            raise LookupFailed(f"lookup {self._name}: a row is no text: {error} ({kinds})") from None
+
+
+def _bytes_of(value: object) -> bytes:
+    if isinstance(value, memoryview):
+        return bytes(value)
+    raise TypeError(f"a {type(value).__name__} has no text of its own; make it text in the table or a view")
+
+
+def _has_money(dtype: pl.DataType) -> bool:
+    match dtype:
+        case pl.Decimal():
+            return True
+        case pl.List() | pl.Array():
+            return _has_money(_type(dtype.inner))
+        case pl.Struct():
+            return any(_has_money(_type(field.dtype)) for field in dtype.fields)
+    return False
+
+
+def _float_money(value: Any, dtype: pl.DataType) -> float | None:
+    """The first float where the model says Decimal, however deep."""
+    parts: Iterator[float | None]
+    match dtype:
+        case pl.Decimal():
+            return value if isinstance(value, float) else None
+        case pl.List() | pl.Array() if isinstance(value, Iterable):
+            parts = (_float_money(one, _type(dtype.inner)) for one in value)
+        case pl.Struct() if isinstance(value, Mapping):
+            types = {field.name: _type(field.dtype) for field in dtype.fields}
+            # What has another name than its field (an alias) may be the money that is not there by name.
+            unnamed = next((t for name, t in types.items() if name not in value and _has_money(t)), pl.Null())
+            parts = (_float_money(one, types.get(name, unnamed)) for name, one in value.items())
+        case _:
+            return None
+    return next((found for found in parts if found is not None), None)
+
+
+def _type(dtype: PolarsDataType) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
 
 
 def input_name(model: type[BaseModel], field: str) -> str:

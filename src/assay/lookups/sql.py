@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import polars as pl
 import sqlalchemy as sa
@@ -15,10 +16,16 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError, LookupFailed
 from assay.lookups.judging import RowJudge, chunks, input_name
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
+from assay.lookups.registry import LookupFactory
 from assay.lookups.table import OpenTable, see_unique
 from assay.records import Format, RecordReader
 
+_MOST_VALUES: Final = 30_000
+_MOST_TERMS: Final = 900
+_SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
+
+@LookupFactory.register("sql")
 @dataclass(frozen=True)
 class SqlTable:
     """A table or view of a database. Keys are bound parameters, never text of the statement.
@@ -31,7 +38,7 @@ class SqlTable:
         model: The model of one row; its fields (or their aliases) are the columns that are read.
         database: A SQLAlchemy URL without password, or the name of a secret that holds one with it.
         whole_up_to: Rows up to which it is read whole; 0: never.
-        batch: Keys asked for at a time.
+        batch: Keys asked for at a time, or as many as fit into one statement.
         decimals: Precision and scale of Decimal fields that the model does not bound.
         name: What rejects and reports call it; by default the table's name.
     """
@@ -50,6 +57,8 @@ class SqlTable:
             object.__setattr__(self, "name", self.table.rpartition(".")[2])
         if self.batch < 1:
             raise ConfigurationError(f"lookup {self.name}: batch must be at least 1, not {self.batch}")
+        if self.whole_up_to < 0:
+            raise ConfigurationError(f"lookup {self.name}: whole_up_to must not be under 0, not {self.whole_up_to}")
 
     def columns(self) -> pl.Schema:
         """The model's columns."""
@@ -79,19 +88,27 @@ class SqlTable:
                 whole.stats = found.stats
                 found.close()
                 return whole
+            return OpenSql(found, on)
         except BaseException:
             found.close()
             raise
-        return OpenSql(found, on)
 
 
 class OpenSql:
-    """A table that is asked by batches of keys."""
+    """A table that is asked by batches of keys.
+
+    Raises:
+        ConfigurationError: the database would compare a key as something else.
+    """
 
     def __init__(self, database: _Database, on: Sequence[str]) -> None:
         self._database = database
         self._on = on
         self.stats = database.stats
+        for key in on:
+            database.see_comparable(key)
+        # Of several columns, each key is a term of its own, and SQLite takes a thousand.
+        self._at_once = min(database.definition.batch, _MOST_VALUES if len(on) == 1 else _MOST_TERMS // len(on))
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +120,7 @@ class OpenSql:
         definition = self._database.definition
         columns = [self._database.table.c[input_name(definition.model, key)] for key in self._on]
         frames = [pl.DataFrame(schema=self._database.schema)]
-        for some in chunks(keys.select(self._on), definition.batch):
+        for some in chunks(keys.select(self._on), self._at_once):
             if len(columns) == 1:
                 wanted: sa.ColumnElement[bool] = columns[0].in_(some.to_series().to_list())
             else:
@@ -130,18 +147,35 @@ class _Database:
         text = context.secret(definition.database, where) if named else context.fill(definition.database)
         try:
             url = sa.engine.make_url(text)
-            if url.password is not None and not named:
+            if not named and (url.password is not None or any(_SECRET.search(key) for key in url.query)):
                 raise ConfigurationError("a password in a URL is seen by all: name a secret instead", where=where)
             self._engine = sa.create_engine(url)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
             raise ConfigurationError(f"the database cannot be used: {type(error).__name__}", where=where) from None
-        self.place = url.render_as_string(hide_password=True)
+        # Drivers take passwords by the query as well.
+        self.place = url.set(query={}).render_as_string(hide_password=True)
         schema, _, name = definition.table.rpartition(".")
         columns: list[sa.ColumnClause[Any]] = [
             sa.column(input_name(definition.model, field)) for field in definition.model.model_fields
         ]
         self.table = sa.table(name, *columns, schema=schema or None)
         self.query = sa.select(*columns).select_from(self.table)
+
+    def see_comparable(self, key: str) -> None:
+        """See that the database compares a key by its value.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        dtype = self.schema[key]
+        if self._engine.dialect.name == "sqlite" and not (
+            dtype.is_integer() or dtype in (pl.String, pl.Date, pl.Boolean)
+        ):
+            raise ConfigurationError(
+                f"SQLite has no type for the key {key} ({dtype}), and would look for its text: read the table whole, "
+                "by a greater whole_up_to",
+                where=f"lookup {self.definition.name}",
+            )
 
     def fetch(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         begun = time.perf_counter()

@@ -10,11 +10,15 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, MethodType, ModuleType, NoneType
+from typing import Any, Final
 
 import polars as pl
 from pydantic import BaseModel
+
+from assay.lookups import TTLCache
+
+_PLAIN: Final = (NoneType, str, bytes, int, float, decimal.Decimal, dt.date, Path)
 
 
 def fingerprint(value: Any) -> str:
@@ -75,8 +79,19 @@ def _described(value: Any, seen: set[str]) -> str:
         return f"partial{_described([value.func, value.args, value.keywords], seen)}"
     if isinstance(value, type) or callable(value):
         return _code(value, seen)
-    if value is None or isinstance(value, str | bytes | int | float | decimal.Decimal | dt.date | Path):
+    if isinstance(value, _PLAIN):
         return repr(value)
+    return _object(value, seen)
+
+
+def _object(value: Any, seen: set[str]) -> str:
+    if isinstance(value, TTLCache):
+        # Where answers are kept changes none.
+        return "TTLCache"
+    if vars(object)["__repr__"] is type(value).__repr__:
+        # Its own text would be where it lies in memory.
+        plain = {name: one for name, one in getattr(value, "__dict__", {}).items() if isinstance(one, _PLAIN)}
+        return f"{_code(type(value), seen)}{_described(plain, seen)}"
     return f"{type(value).__name__}:{value!r}"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, UnknownFormatError
+from assay.plugins import load_plugin, plugin_names
 from assay.reading.raw import Limits, RawRecord
 
 ENTRY_POINTS = "assay.processors"
@@ -67,7 +67,7 @@ class ProcessorFactory:
     @classmethod
     def names(cls) -> list[str]:
         """All known formats."""
-        return sorted({*cls._registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+        return sorted({*cls._registered, *plugin_names(ENTRY_POINTS)})
 
     @classmethod
     def create(cls, name: str, *, limits: Limits | None = None, **options: Any) -> Processor:
@@ -80,7 +80,7 @@ class ProcessorFactory:
 
         Raises:
             UnknownFormatError: no such format; the message lists the known ones and the nearest.
-            ConfigurationError: the format does not take this option.
+            ConfigurationError: the format does not take this option, or is of a package that cannot be imported.
         """
         processor = cls._registered.get(name) or cls._load(name)
         if processor is None:
@@ -101,7 +101,5 @@ class ProcessorFactory:
 
     @classmethod
     def _load(cls, name: str) -> type | None:
-        for point in entry_points(group=ENTRY_POINTS, name=name):
-            cls.register(name, point.load())
-            return cls._registered[name]
-        return None
+        found = load_plugin(ENTRY_POINTS, name)
+        return cls.register(name, found) if found is not None else None

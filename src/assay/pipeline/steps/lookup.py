@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,7 +13,7 @@ import polars as pl
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups import LookupContext, LookupSource, LookupStats, OpenLookup
 from assay.lookups.dated import OpenDated, see_moment
-from assay.lookups.table import OpenTable
+from assay.lookups.table import OpenTable, content_hash
 from assay.pipeline.context import Context
 from assay.pipeline.steps.protocol import Outcome, need_columns, reject_rows
 
@@ -70,6 +69,10 @@ class Lookup:
         where = f"lookup {self.name}"
         _need_word("on_missing", on_missing, ("reject", "null", "default", "fail"), where)
         _need_word("on_error", on_error, ("fail", "reject"), where)
+        if not self.on or len(set(self.on)) != len(self.on):
+            raise ConfigurationError(f"on names the key columns, each once, not {list(self.on)}", where=where)
+        if prefix.startswith("_"):
+            raise ConfigurationError(f'the prefix "{prefix}" begins with _, as columns of ours do', where=where)
         if (default is not None) != (on_missing == "default"):
             raise ConfigurationError('default=... goes with on_missing="default", and only with it', where=where)
 
@@ -219,7 +222,9 @@ class BoundLookup:
         self._count(lookup.stats, rows.height, keys.height, absent, failed.height)
         if failed.height and self.definition.on_error == "fail":
             raise self._unanswered(failed, keys.height)
-        self._note(keys, answer.rows)
+        # A key without an answer is not one that is not there.
+        for frame in (keys, answer.rows, failed.select(self.on)):
+            self._answers.update(content_hash(frame, self.on).encode())
         found = answer.rows.rename(self.added).with_columns(_found=True)
         joined = rows.join(found, on=self.on, how="left", maintain_order="left", validate="m:1")
         if not failed.height:
@@ -229,12 +234,6 @@ class BoundLookup:
         wrong = joined.filter(pl.col("_error").is_not_null())
         rejected = self._rejected(wrong, "lookup_failed", pl.format("No answer: {}", "_error"))
         return joined.filter(pl.col("_error").is_null()), [rejected]
-
-    def _note(self, *frames: pl.DataFrame) -> None:
-        for frame in frames:
-            stream = io.BytesIO()
-            frame.write_ipc(stream)
-            self._answers.update(stream.getbuffer())
 
     @staticmethod
     def _count(stats: LookupStats, rows: int, distinct: int, missing: int, errors: int) -> None:
