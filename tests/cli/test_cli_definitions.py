@@ -255,3 +255,53 @@ def test_a_name_that_may_be_in_a_broken_file_says_so(project: Path) -> None:
     assert done.exit_code == 2
     assert "mine.py" in done.stderr
     assert "delimeter" in done.stderr
+
+
+def test_check_says_which_inputs_no_column_gives(shop: Path) -> None:
+    checked = assay("check", "orders")
+    assert checked.exit_code == 0
+    assert "step price: its book would also use these inputs, which no column gives: base_quantity, " in checked.stdout
+    assert "warning" not in checked.stdout
+    steps = document(assay("check", "orders", "--json"))["steps"]["orders"]
+    assert steps["price"]["warnings"] == []
+    assert "line_id" in steps["price"]["unbound"]
+
+
+def test_a_conversion_that_no_currency_reaches_is_an_error(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"currency": "list_currency", ', "")
+    for command in ("check", "run"):
+        done = assay(command, "orders")
+        assert done.exit_code == 2
+        assert "step price (orders.toml): the book's step convert can never convert" in done.stderr
+        assert '"list_currency" looks like one: give inputs={"currency": "list_currency"}' in done.stderr
+    assert not (shop / "out").exists()
+
+
+def test_rows_that_say_a_currency_nobody_asks_for_are_not_billed(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"currency": "list_currency", ', "")
+    replaced(shop / "pipelines/orders.py", '"day": "ordered_at"', "")
+    book = shop / "pipelines/orders.toml"
+    text = book.read_text()
+    convert = text[text.index('[[steps]]\nkind = "convert"') : text.index('[[steps]]\nkind = "tax"')]
+    replaced(book, convert, "")
+    replaced(shop / "pipelines/orders.py", 'rates={"ecb": EcbRates("{rates}")},', "")
+    checked = assay("check", "orders")
+    assert checked.exit_code == 0
+    assert 'warning: step price: no column gives the input currency, and "list_currency" looks like one' in (
+        checked.stdout
+    )
+    ran = assay("run", "orders")
+    assert ran.exit_code == 1
+    assert 'in "list_currency", and no column gives the input currency' in ran.stderr
+    assert not (shop / "out").exists()
+    # A run whose rows are all in the book's currency may be right: it is done, and says so.
+    catalogue = shop / "sample_data/catalogue.xml"
+    for code in ("USD", "GBP", "CHF", "JPY", "SEK"):
+        catalogue.write_text(catalogue.read_text().replace(f">{code}<", ">EUR<"))
+    ran = assay("run", "orders")
+    assert ran.exit_code == 0
+    assert "warning" in ran.stdout
+    assert '"list_currency" looks like one' in ran.stdout
+    # Who means it says so.
+    replaced(shop / "pipelines/orders.py", 'inputs={"quantity"', 'inputs={"currency": None, "quantity"')
+    assert "warning" not in assay("check", "orders").stdout

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.pipeline import Pipeline
+    from assay.pipeline.steps import Remarks
     from assay.records import FieldVerdict
 
 
@@ -204,6 +205,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     findings: dict[str, str | None] = {}
     status = PUBLISHED
     verdicts: dict[str, dict[str, FieldVerdict]] = {}
+    remarks: dict[str, dict[str, Remarks]] = {}
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
@@ -215,21 +217,32 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
             pipeline.check(given, settings=settings)
             findings[one_name] = None
             verdicts[one_name] = pipeline.field_verdicts(given, settings=settings)
+            remarks[one_name] = pipeline.remarks(given, settings=settings)
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
         fields = {key: {field: asdict(one) for field, one in found.items()} for key, found in verdicts.items()}
-        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields})
+        steps = {key: {step: asdict(one) for step, one in found.items()} for key, found in remarks.items()}
+        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields, "steps": steps})
     else:
         for key in findings:
             if key not in wrong:
                 say(f"{key}  ok")
                 _say_verdicts(verdicts[key])
+                _say_remarks(remarks[key])
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
     sys.exit(status)
+
+
+def _say_remarks(remarks: Mapping[str, Remarks]) -> None:
+    for step, one in remarks.items():
+        for warning in one.warnings:
+            say(f"  warning: step {step}: {safe(warning)}")
+        if one.unbound:
+            say(f"  step {step}: its book would also use these inputs, which no column gives: {', '.join(one.unbound)}")
 
 
 def _say_verdicts(verdicts: Mapping[str, FieldVerdict]) -> None:

@@ -161,7 +161,7 @@ def _with_documents(plan: Plan, found: pl.DataFrame) -> pl.DataFrame:
     wanting = [step for step in plan.steps if isinstance(step, BoundDocumentPrice)]
     if not wanting:
         return found
-    column = wanting[0].inputs["document_id"]
+    column = wanting[0].document
     if column not in plan.input_schema:
         raise ConfigurationError(
             f"{column}, which names the document, is made by a step: a record cannot be explained without all others"
@@ -174,7 +174,7 @@ def _priced(
 ) -> Iterator[Priced]:
     kept = before.join(after, on=["_source", "_record"], how="semi", maintain_order="left")
     if isinstance(step, BoundDocumentPrice):
-        document = step.inputs["document_id"]
+        document = step.document
         for value in kept.filter(mine)[document].unique(maintain_order=True):
             lines = kept.filter(pl.col(document) == value)
             receipts = step.quote(lines).receipts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.money import allocate, round_money
 from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
+from assay.pricing.binding import Inputs, column_of
 from assay.pricing.book import PriceBook
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.rates import NO_RATE, Rates, RatesTable
@@ -77,6 +78,7 @@ __all__ = [
     "FreeUnits",
     "Graduated",
     "GraduatedPercentage",
+    "Inputs",
     "Item",
     "Line",
     "Maximum",
@@ -113,6 +115,7 @@ __all__ = [
     "Volume",
     "Wording",
     "allocate",
+    "column_of",
     "register",
     "round_money",
     "strategy",

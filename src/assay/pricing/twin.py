@@ -10,9 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import AssayError, ConfigurationError, PricingError, nearest
+from assay.errors import AssayError, PricingError
 from assay.money import EXACT, MAX_DIGITS
 from assay.pricing.batch import DOUBT, GIVEN_CURRENCY, PART, POSITION, BatchRating
+from assay.pricing.binding import foreign, unasked_currency
 from assay.pricing.interleaving import interleaved
 from assay.pricing.rates import RATE_PLACES
 from assay.pricing.rating import DocumentRating, Rating
@@ -75,6 +76,7 @@ class Twin:
         inputs: Names of inputs to names of columns, where they differ.
         outputs: The columns to make.
         raising: Whether a row that cannot be priced ends it all, or gets its reason in a column.
+        unasked: Columns that look as if they said a currency, where no column gives that input.
         verify: Is given rows as they came, and as they were priced.
     """
 
@@ -82,6 +84,7 @@ class Twin:
     inputs: Mapping[str, str]
     outputs: Mapping[str, pl.DataType]
     raising: bool
+    unasked: Sequence[str] = ()
     verify: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
 
     def check(self, schema: pl.Schema) -> None:
@@ -109,6 +112,11 @@ class Twin:
 
     def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
         """Put the lists together, and price the rows in doubt by the reference."""
+        home = self.runner.terms.currency
+        for column in self.unasked:
+            codes = foreign(frame[column].cast(pl.String).unique(), home)
+            if codes:
+                raise unasked_currency(column, codes, home)
         frame = self._with_references(self._with_lists(frame), before=before)
         if self.verify is not None:
             fine = frame.filter(pl.col(ERROR).is_null()) if ERROR in frame.columns else frame
@@ -258,37 +266,3 @@ def _held(value: Decimal | None) -> Decimal | None:
     exponent = shown.as_tuple().exponent
     fits = isinstance(exponent, int) and -exponent <= RATE_PLACES and shown.adjusted() < MAX_DIGITS - RATE_PLACES
     return value if fits else None
-
-
-def check_columns(
-    needed: frozenset[str],
-    usable: frozenset[str],
-    inputs: Mapping[str, str],
-    outputs: frozenset[str],
-    schema: pl.Schema,
-) -> None:
-    """Check that the frame has what a book needs, and room for what it adds.
-
-    Raises:
-        ConfigurationError: Listing every column that is missing or in the way.
-    """
-    wrong = []
-    for name in inputs:
-        if name not in usable:
-            near = nearest(name, usable)
-            hint = f'; did you mean "{near}"?' if near else ""
-            wrong.append(f'the book has no input "{name}"{hint} It needs {", ".join(sorted(needed)) or "none"}')
-    required = {*needed, *(name for name in inputs if name in usable)}
-    for name in sorted(required):
-        column = inputs.get(name, name)
-        if column not in schema:
-            near = nearest(column, schema.names())
-            hint = f'; the nearest is "{near}"' if near else f"; there are {', '.join(schema.names()) or 'none'}"
-            of = f" for the input {name}" if column != name else ""
-            wrong.append(f'no column "{column}"{of}{hint}')
-    overwritten = {"currency"} if inputs.get("currency", "currency") == "currency" else set()
-    clashing = sorted((outputs - overwritten) & set(schema.names()))
-    if clashing:
-        wrong.append(f"the book adds {', '.join(clashing)}, which the frame has already: rename or drop before pricing")
-    if wrong:
-        raise ConfigurationError("\n".join(wrong))

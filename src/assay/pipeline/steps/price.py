@@ -15,8 +15,8 @@ import polars as pl
 from assay.errors import ConfigurationError
 from assay.lookups import EcbRates, LookupContext, Table
 from assay.pipeline.context import IDENTITY, Context, visible
-from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, WholeOutcome, reject_rows
-from assay.pricing import NO_RATE, PriceBook, RatesTable, Verifier
+from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, Remarks, WholeOutcome, reject_rows
+from assay.pricing import NO_RATE, Inputs, PriceBook, RatesTable, Verifier, column_of
 
 VERIFIED = 100
 
@@ -28,6 +28,7 @@ class Price:
     Args:
         book: A PriceBook, or the file that holds one.
         inputs: The book's input names to the columns here, such as {"quantity": "qty"}; others have the same name.
+            {"currency": None} says that all amounts are in the book's currency.
         rates: Named rate tables that the book's conversions ask for; a table has the columns currency and rate and,
             if it is dated, valid_from.
         document: The column that names the document a row belongs to, for steps that concern a whole document. A
@@ -39,7 +40,7 @@ class Price:
     """
 
     book: str | PriceBook
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
     rates: Mapping[str, Table | EcbRates] = field(default_factory=dict)
     document: str | None = None
     receipts: bool = False
@@ -73,10 +74,20 @@ class Price:
             made = priced.collect_schema()
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=where) from None
+        idle = book.idle_conversion(visible(schema), inputs)
+        if idle is not None:
+            unasked = next(iter(book.doubts(visible(schema), inputs)))
+            raise ConfigurationError(f"the book's step {idle} can never convert: {unasked}", where=where)
         columns = pl.Schema(schema | {name: dtype for name, dtype in made.items() if name != "pricing_error"})
-        whole = book.concerns_documents() and "document_id" in inputs
-        bound = BoundDocumentPrice if whole else BoundPrice
-        return bound(self.name, columns, self, book, inputs, context.lookup)
+        document = inputs.get("document_id")
+        told = (self.name, columns, self, book, inputs, context.lookup, self._remarks(book, schema, inputs))
+        if book.concerns_documents() and document is not None:
+            return BoundDocumentPrice(*told, document=document)
+        return BoundPrice(*told)
+
+    def _remarks(self, book: PriceBook, schema: pl.Schema, inputs: Inputs) -> Remarks:
+        columns = visible(schema)
+        return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
 
 
 def _none_of(table: Table | EcbRates) -> RatesTable:
@@ -94,8 +105,9 @@ class _Pricing:
     schema: pl.Schema
     definition: Price
     book: PriceBook
-    inputs: Mapping[str, str]
+    inputs: Inputs
     context: LookupContext
+    remarks: Remarks
     fans_out: bool = False
     fingerprint: str = ""
     _rates: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -115,7 +127,7 @@ class _Pricing:
     def quote(self, rows: pl.DataFrame) -> Any:
         """The rows of one document (or one row) by the reference: a DocumentReceipt."""
         known = self.book.required_inputs() | self.book.optional_inputs()
-        columns = {name: column for name in known if (column := self.inputs.get(name, name)) in rows.columns}
+        columns = {name: column for name in known if (column := column_of(name, self.inputs, rows.columns))}
         lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
         return self.book.quote_document(lines, rates=self._rates)
 
@@ -128,7 +140,7 @@ class _Pricing:
         """Rejects of rows that could not be priced, with the step of the book that said so."""
         reason = pl.col("pricing_error")
         unrated = reason.str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
-        currency = self.inputs.get("currency", "currency")
+        currency = self.inputs.get("currency", "currency") or "currency"
         return reject_rows(
             wrong,
             "pricing",
@@ -155,7 +167,13 @@ class BoundPrice(_Pricing):
 
 @dataclass
 class BoundDocumentPrice(_Pricing):
-    """Prices whole documents, of which all rows must be seen."""
+    """Prices whole documents, of which all rows must be seen.
+
+    Attributes:
+        document: The column that names them.
+    """
+
+    document: str = field(kw_only=True)
 
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
         """Price; of a document with a row that cannot be priced all are rejected."""

@@ -99,6 +99,27 @@ class Asking(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Remarks:
+    """What is worth knowing of a step before it runs.
+
+    Attributes:
+        warnings: What may well be not as it was meant.
+        unbound: Inputs that it would use, and that no column gives.
+    """
+
+    warnings: tuple[str, ...] = ()
+    unbound: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Remarked(Protocol):
+    """A step of which something is worth knowing before it runs."""
+
+    name: str
+    remarks: Remarks
+
+
 @runtime_checkable
 class Step(Protocol):
     """A step as it stands in a pipeline's definition."""
