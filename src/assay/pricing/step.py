@@ -97,8 +97,7 @@ class Step(BaseModel):
 
     def apply_document(self, at: DocumentRating) -> None:
         """Price the lines of a document: the reference of a step that concerns all of them."""
-        for line in at.lines:
-            self.apply(line)
+        at.each(self.apply)
 
     def open_expr(self, at: BatchRating) -> None:
         """Prepare columns before any step runs."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
-from assay.pricing.rating import DocumentRating, Rating, Wording
+from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.values import Percentage
@@ -43,7 +43,7 @@ class BuyXGetY(Step):
     def apply_document(self, at: DocumentRating) -> None:
         """Reduce the lines of a document."""
         at.total(lambda line: line.net)
-        units = [_units(line) for line in at.lines]
+        units = at.each(_units)
         times = int(sum(units, Decimal(0)) // (self.buy + self.get))
         left = self.get * (times if self.max_times is None else min(times, self.max_times))
         turned = 1 if self.select == "cheapest" else -1
@@ -58,7 +58,9 @@ class BuyXGetY(Step):
         for index in order:
             reduced[index] = min(units[index], left)
             left -= reduced[index]
-        for index, line in enumerate(at.lines):
+
+        def reduce(index: int) -> None:
+            line = at.lines[index]
             percent = line.value("percent")
             line.require(0 <= percent <= 100, "percent is outside 0 to 100")
             exact = (
@@ -67,6 +69,8 @@ class BuyXGetY(Step):
                 else Fraction(0)
             )
             line.reduce(exact, Wording(f"{self.select} units, at % off", reduced[index], percent))
+
+        each_line(((index, index) for index in reduced), reduce)
 
     def apply_expr(self, at: BatchRating) -> None:
         """Reduce each row."""
