@@ -48,12 +48,14 @@ from assay.pricing.strategies import (
     Volume,
 )
 from assay.pricing.tiers import Tier
+from assay.pricing.twin import SIBLING
 from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import Column
 from assay.pricing.verification import Verifier
 
 __all__ = [
     "NO_RATE",
+    "SIBLING",
     "Amount",
     "AmountOff",
     "BatchRating",

@@ -304,11 +304,13 @@ class PriceBook(BaseModel):
         rates: Mapping[str, Rates] | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
+        spool: Path | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Price like `price`, a part at a time: each has all rows of its documents.
 
         Documents whose rows do not stand together are put together, so that the order of rows is that of `price` only
-        where they do. Rows must say their document.
+        where they do. Rows must say their document. Many rows are kept on disk meanwhile, in a temporary folder below
+        `spool`.
         """
         lazy = _lazy(frame)
         schema = lazy.collect_schema()
@@ -317,7 +319,8 @@ class PriceBook(BaseModel):
         if document not in schema:
             raise ConfigurationError(f'no column "{document}" says which document a row belongs to')
         twin.check(schema)
-        return (part.select(wanted) for part in by_document(lazy, document, twin.eagerly, one_row_each=False))
+        parts = by_document(lazy, document, twin.eagerly, one_row_each=False, spool=spool)
+        return (part.select(wanted) for part in parts)
 
     def totals(
         self,

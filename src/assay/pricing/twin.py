@@ -23,7 +23,7 @@ from assay.pricing.terms import Terms
 
 ERROR = "pricing_error"
 
-DOCUMENT_REJECTED = "document_rejected"
+SIBLING = "document_rejected: "
 """How the reason begins of a line that is not to blame: another one of its document cannot be priced."""
 
 _EXACT = pl.Decimal(MAX_DIGITS, RATE_PLACES)
@@ -229,7 +229,7 @@ class Twin:
             if not error.lines:
                 return [Unpriced(error.message, whole=key is not None)] * len(lines)
             place, reason = next(iter(error.lines.items()))
-            sibling = Unpriced(f"{DOCUMENT_REJECTED}: line {place + 1} of its document: {reason}", sibling=True)
+            sibling = Unpriced(f"{SIBLING}line {place + 1} of its document: {reason}", sibling=True)
             own = {place: Unpriced(reason) for place, reason in error.lines.items()}
             return [own.get(place, sibling) for place in range(len(lines))]
 

@@ -15,10 +15,14 @@ import polars as pl
 from assay.errors import ConfigurationError
 from assay.lookups import EcbRates, LookupContext, Table
 from assay.pipeline.context import IDENTITY, Context, visible
+from assay.pipeline.documents import DOCUMENT_REJECTED, blame, with_its_document
 from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, Remarks, WholeOutcome, reject_rows
-from assay.pricing import NO_RATE, Inputs, PriceBook, RatesTable, Verifier, column_of
+from assay.pricing import NO_RATE, SIBLING, Inputs, PriceBook, RatesTable, Verifier, column_of
 
 VERIFIED = 100
+
+# The currency that has no rate, if that is the reason.
+_UNRATED = pl.col("pricing_error").str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
 
 
 @dataclass(frozen=True)
@@ -138,16 +142,16 @@ class _Pricing:
 
     def _rejected(self, wrong: pl.DataFrame) -> pl.DataFrame:
         """Rejects of rows that could not be priced, with the step of the book that said so."""
-        reason = pl.col("pricing_error")
-        unrated = reason.str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
+        loc, kind = self._cause()
+        return reject_rows(wrong, "pricing", loc, kind, pl.col("pricing_error"), _UNRATED.fill_null(""))
+
+    def _cause(self) -> tuple[pl.Expr, pl.Expr]:
+        """The field that is to blame, and the kind of error, of rows that could not be priced."""
         currency = self.inputs.get("currency", "currency") or "currency"
-        return reject_rows(
-            wrong,
-            "pricing",
-            pl.when(unrated.is_null()).then(pl.lit("")).otherwise(pl.lit(currency)),
-            pl.when(unrated.is_null()).then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
-            reason,
-            unrated.fill_null(""),
+        rated = pl.when(_UNRATED.is_null())
+        return (
+            rated.then(pl.lit("")).otherwise(pl.lit(currency)),
+            rated.then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
         )
 
 
@@ -174,31 +178,68 @@ class BoundDocumentPrice(_Pricing):
     """
 
     document: str = field(kw_only=True)
+    _spool: Path | None = field(default=None, repr=False)
+
+    def spool_in(self, folder: Path) -> None:
+        """Keep rows there meanwhile."""
+        self._spool = folder
 
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
-        """Price; of a document with a row that cannot be priced all are rejected."""
-        folder = Path(tempfile.mkdtemp(prefix="assay-priced-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        """Price; of a document with a row that cannot be priced all are rejected, and those to blame are named."""
+        folder = self._folder()
         rejected = [pl.DataFrame(schema=REJECTED)]
+        siblings = [pl.DataFrame(schema=REJECTED)]
         files = []
-        for number, part in enumerate(self._parts(rows)):
+        for number, part in enumerate(self._parts(rows, folder)):
             wrong = part["pricing_error"].is_not_null()
             if wrong.any():
-                rejected.append(self._rejected(part.filter(wrong)))
+                to_blame = ~part["pricing_error"].str.starts_with(SIBLING)
+                rejected.append(self._rejected(part.filter(wrong & to_blame)))
+                siblings.append(self._with_document(part.filter(wrong), to_blame.filter(wrong)))
             files.append(folder / f"{number:06}.arrow")
             part.filter(~wrong).select(self.schema.names()).write_ipc(files[-1])
         priced = pl.scan_ipc(files) if files else pl.LazyFrame(schema=self.schema)
-        gone = pl.concat(rejected)
+        # A record of several rows is to blame where one of them is.
+        gone = pl.concat([*rejected, *siblings]).unique(IDENTITY, keep="first", maintain_order=True)
         if gone.height:
-            priced = priced.join(gone.select(IDENTITY).unique().lazy(), on=IDENTITY, how="anti", maintain_order="left")
+            priced = priced.join(gone.select(IDENTITY).lazy(), on=IDENTITY, how="anti", maintain_order="left")
         return WholeOutcome(priced, gone)
 
-    def _parts(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    def _folder(self) -> Path:
+        """Where rows are kept: in the run's folder, where there is a run."""
+        if self._spool is not None:
+            self._spool.mkdir(parents=True)
+            return self._spool
+        folder = Path(tempfile.mkdtemp(prefix="assay-priced-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _with_document(self, wrong: pl.DataFrame, to_blame: pl.Series) -> pl.DataFrame:
+        """Rejects of the rows that would have been priced, had others of their documents been."""
+        loc, kind = self._cause()
+        firsts = wrong.filter(to_blame).unique(self.document, keep="first", maintain_order=True)
+        named = firsts.select(*IDENTITY, loc.alias("loc"), kind.alias("type"))
+        blamed = [
+            with_its_document(blame(source, record, [{"loc": field, "type": error}]))
+            for source, record, field, error in named.iter_rows()
+        ]
+        document = pl.col(self.document)
+        why = document.replace_strict(
+            firsts[self.document], pl.Series(blamed, dtype=pl.String), default=None, return_dtype=pl.String
+        )
+        return reject_rows(wrong.filter(~to_blame), "document", self.document, DOCUMENT_REJECTED, why, document)
+
+    def _parts(self, rows: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
         given = rows.collect_schema().names()
         overwritten = [name for name in given if name in self.book.output_schema()]
         kept = rows.with_columns(pl.col(name).alias(f"_given_{name}") for name in overwritten)
         parts = self.book.price_documents(
-            kept, inputs=self.inputs, rates=self._rates, receipts=self.definition.receipts, errors="column"
+            kept,
+            inputs=self.inputs,
+            rates=self._rates,
+            receipts=self.definition.receipts,
+            errors="column",
+            spool=folder,
         )
         for part in parts:
             fine = part.filter(pl.col("pricing_error").is_null())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 import polars as pl
@@ -65,6 +66,15 @@ class WholeStep(BoundStep, Protocol):
 
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
         """Handle all rows, lazily."""
+        ...
+
+
+@runtime_checkable
+class Spooling(WholeStep, Protocol):
+    """A step that keeps rows on disk while it works: in a folder of the run, so that it goes with the run."""
+
+    def spool_in(self, folder: Path) -> None:
+        """Use this folder, which is made by the step; without it, a temporary one."""
         ...
 
 
