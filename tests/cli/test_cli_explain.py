@@ -73,7 +73,7 @@ def test_a_price_is_explained_and_proven(shop: Path) -> None:
     assert "tier 1: 10 x 1.005 10.05" in told
     assert "tier 2: 2.5 x 0.5 1.25" in told
     assert "tier 2: flat fee 2 2.00" in told
-    assert "share of: 1 -0.81" in told
+    assert "share of the discount of 1.00 -0.81" in told
     assert "priced together with all 2 lines of its document" in told
     assert (
         told[-1] == "proven: the reference, the compiled book, and what is published in lines agree to the last digit"

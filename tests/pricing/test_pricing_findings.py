@@ -70,7 +70,7 @@ def test_one_wrong_step_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         PriceBook.load(path)
     assert "2 errors" not in str(caught.value)
-    assert "steps.0.amount: 1.5 is a float" in str(caught.value)
+    assert "step 1 (flat), amount: 1.5 is a float" in str(caught.value)
 
 
 @pytest.mark.parametrize("given", [[1], [[]]])

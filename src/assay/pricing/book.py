@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -40,16 +41,17 @@ from assay.pricing.binding import (
     unknown_input,
 )
 from assay.pricing.documents import as_lazy, by_document
-from assay.pricing.loading import read_book, worded
+from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
 from assay.pricing.rates import RATE_PLACES, Rates, as_table
 from assay.pricing.receipt import DocumentReceipt, Receipt
-from assay.pricing.registry import parsed_step, strategy, strategy_kinds
+from assay.pricing.registry import parsed_step
 from assay.pricing.step import Step
 from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.terms import BookRounding, Negative, Terms
 from assay.pricing.totals import totals_of, totals_schema
 from assay.pricing.twin import ERROR, Runner, Twin, receipt_type, taxes_type
+from assay.pricing.values import at_least_one
 from assay.pricing.verification import Verifier
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
@@ -86,7 +88,7 @@ class PriceBook(BaseModel):
     zone: str | None = None
     negative: Negative = "mirror"
     mixed: bool = False
-    steps: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
+    steps: tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...]
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -99,8 +101,7 @@ class PriceBook(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            kinds = [strategy(kind) for kind in strategy_kinds()]
-            raise worded(error, [cls, *kinds], str(path)) from None
+            raise worded(error, content, str(path)) from None
 
     def dump(self) -> str:
         """The book as canonical JSON text; loading it gives an equal book."""
@@ -374,6 +375,14 @@ class PriceBook(BaseModel):
         heading = html.escape(f"{self.name or 'price book'}, {self.currency}, {self.rounding}")
         return f"<table><caption>{heading}</caption><tbody>{rows}</tbody></table>"
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise in_our_words(error, cls) from None
+
     @field_validator("currency")
     @classmethod
     def _with_minor_units(cls, currency: str) -> str:
@@ -394,6 +403,7 @@ class PriceBook(BaseModel):
     @field_validator("steps")
     @classmethod
     def _with_ids(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        at_least_one(steps)
         taken = Counter(step.id for step in steps if step.id is not None)
         twice = [name for name, count in taken.items() if count > 1]
         if twice:

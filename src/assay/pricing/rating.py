@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -140,7 +141,7 @@ class Rating:
         return value
 
     def moment(self, name: str) -> dt.date | dt.datetime:
-        """The input of that name, a date or a datetime.
+        """The input of that name, a date or a datetime; a text is read as ISO 8601.
 
         Raises:
             PricingError: It is None.
@@ -149,8 +150,17 @@ class Rating:
         value = self._inputs[name]
         if value is None:
             raise self.error(f"{name} is null")
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return dt.date.fromisoformat(value)
+            with suppress(ValueError):
+                return dt.datetime.fromisoformat(value)
         if not isinstance(value, dt.date):
-            raise ConfigurationError(f"a {type(value).__name__} is no date or datetime", where=f"input {name}")
+            shown = f'"{value}"' if isinstance(value, str) else f"a {type(value).__name__}"
+            raise ConfigurationError(
+                f'{shown} is no date or datetime: give one, or a text such as "2026-02-03" or "2026-02-03T09:30+01:00"',
+                where=f"input {name}",
+            )
         return value
 
     def day(self, name: str) -> dt.date:
@@ -617,4 +627,7 @@ def _residue(amount: Decimal, exact: Exact) -> Decimal:
 
 def literal_elsewhere(field: str, terms: Terms, currency: str) -> str:
     """Why an amount that the book says cannot be used for an item in another currency."""
-    return f"{field} is in {terms.currency}, the row in {currency}"
+    return (
+        f"{field} is in {terms.currency}, the row in {currency}: let the row bring it, "
+        f'{field} = {{ column = "name of an input" }}'
+    )

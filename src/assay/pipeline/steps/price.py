@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import ConfigurationError
+from assay.errors import ConfigurationError, nearest
 from assay.lookups import EcbRates, LookupContext, Table
 from assay.pipeline.context import IDENTITY, Context, visible
 from assay.pipeline.documents import DOCUMENT_REJECTED, blame, with_its_document
@@ -53,11 +53,16 @@ class Price:
 
     def bind(self, schema: pl.Schema, context: Context) -> BoundStep:
         """Load the book and check its inputs against the columns."""
-        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(context.find(self.book))
         where = f"step {self.name}" + (f" ({self.book})" if isinstance(self.book, str) else "")
-        missing = [name for name in book.rate_tables() if name not in self.rates]
-        if missing:
-            raise ConfigurationError(f"the book asks for the rates {', '.join(missing)}; give rates=...", where=where)
+        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(_file_of(self.book, context, where))
+        for name in sorted(book.rate_tables() - self.rates.keys()):
+            near = nearest(name, self.rates)
+            meant = f'; given is "{near}"' if near else ""
+            raise ConfigurationError(
+                f'the book asks for the rates "{name}": give rates={{"{name}": Table(...)}}, a table with the columns '
+                f"currency and rate, or EcbRates(...){meant}",
+                where=where,
+            )
         for name, table in self.rates.items():
             lacking = [column for column in ("currency", "rate") if column not in table.columns()]
             if lacking:
@@ -92,6 +97,23 @@ class Price:
     def _remarks(self, book: PriceBook, schema: pl.Schema, inputs: Inputs) -> Remarks:
         columns = visible(schema)
         return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
+
+
+def _file_of(book: str, context: Context, where: str) -> Path:
+    """The book's file: in the project's folder, else beside the pipeline.
+
+    Raises:
+        ConfigurationError: It is in neither; names what is there.
+    """
+    found = Path(context.find(book))
+    if found.exists():
+        return found
+    folders = list(dict.fromkeys((context.settings.project, context.folder)))
+    there = sorted({path.name for folder in folders for kind in ("toml", "json") for path in folder.glob(f"*.{kind}")})
+    near = nearest(found.name, there)
+    meant = f'; did you mean "{near}"?' if near else ""
+    looked = " and ".join(str(folder) for folder in folders)
+    raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
 def _none_of(table: Table | EcbRates) -> RatesTable:

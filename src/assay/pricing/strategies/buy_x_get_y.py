@@ -12,6 +12,7 @@ from pydantic import Field
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
 from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
+from assay.pricing.receipt import AT_PERCENT
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.values import Percentage
@@ -68,7 +69,7 @@ class BuyXGetY(Step):
                 if units[index]
                 else Fraction(0)
             )
-            line.reduce(exact, Wording(f"{self.select} units, at % off", reduced[index], percent))
+            line.reduce(exact, Wording(f"{self.select} units{AT_PERCENT}", reduced[index], percent))
 
         each_line(((index, index) for index in reduced), reduce)
 
@@ -87,7 +88,7 @@ class BuyXGetY(Step):
         reduced = at.lesser(units, at.greater(free if before is None else at.minus(free, before), nothing))
         divisor = at.chosen(units.units == 0, Scaled.literal(Decimal(1)), units)
         off = at.ratio(net, at.exact(reduced, percent.behind(2)), divisor)
-        at.reduce(off, Note(f"{self.select} units, at % off", reduced, percent))
+        at.reduce(off, Note(f"{self.select} units{AT_PERCENT}", reduced, percent))
 
     def _units_before(self, at: BatchRating, net: Scaled, units: Scaled) -> Scaled | None:
         """The units of the document that come before the row's."""

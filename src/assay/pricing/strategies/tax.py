@@ -18,7 +18,7 @@ from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.receipt import TaxLine
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-from assay.pricing.values import NotNegative
+from assay.pricing.values import AtLeastOne, NotNegative
 
 UNTAXED = frozenset({"AE", "E", "G", "K", "O", "Z"})
 """Categories of EN 16931 (UNCL 5305) that have a rate of 0: not the same, though their amounts are."""
@@ -88,7 +88,7 @@ class Tax(Step):
 
     kind: Literal["tax"] = "tax"
     rate: NotNegative | None = None
-    table: Annotated[tuple[TaxRate, ...], Field(min_length=1, max_length=500)] | None = None
+    table: Annotated[tuple[TaxRate, ...], Field(max_length=500), AtLeastOne] | None = None
     inclusive: bool = False
     level: Literal["line", "document", "unit"] = "line"
     category: str | None = None
