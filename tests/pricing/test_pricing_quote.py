@@ -168,8 +168,10 @@ REASONS: list[tuple[PriceBook, dict[str, Any], str]] = [
     (
         book({"kind": "per_unit", "unit_price": "2", "id": "usage"}, TO_EUR),
         {"quantity": 1, "currency": "USD"},
-        "usage: unit_price is in EUR, the row in USD: let the row bring it, "
-        'unit_price = { column = "name of an input" }',
+        (
+            "usage: unit_price is in EUR, the row in USD: let the row bring it, "
+            'unit_price = { column = "name of an input" }'
+        ),
     ),
     (
         book(PER_UNIT),
