@@ -51,6 +51,17 @@ class UnknownFormatError(UnknownNameError, ValueError):
         return _rebuild, (type(self), (self.name, self.known), {})
 
 
+class UnknownOptionError(UnknownNameError, TypeError):
+    """A function has no such option."""
+
+    def __init__(self, function: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"option of {function}", name, known)
+        self.function = function
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.function, self.name, self.known), {})
+
+
 class SourceError(AssayError):
     """A file (not one record of it) cannot be read: missing, cut short, wrong encoding or format.
 

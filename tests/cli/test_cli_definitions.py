@@ -72,7 +72,7 @@ def test_a_step_that_fails_on_data_is_named(shop: Path, step: str) -> None:
 def test_a_broken_file_is_named_and_hides_no_other(shop: Path, code: str, words: str) -> None:
     (shop / "pipelines/broken.py").write_text(code)
     listed = assay("list")
-    assert listed.exit_code == 0
+    assert listed.exit_code == 2
     assert "orders" in listed.stdout
     assert "invoices" in listed.stdout
     assert "broken.py is broken: " in listed.stderr
@@ -305,3 +305,42 @@ def test_rows_that_say_a_currency_nobody_asks_for_are_not_billed(shop: Path) -> 
     # Who means it says so.
     replaced(shop / "pipelines/orders.py", 'inputs={"quantity"', 'inputs={"currency": None, "quantity"')
     assert "warning" not in assay("check", "orders").stdout
+
+
+def test_two_pipelines_of_one_name_in_one_file_are_an_error(shop: Path) -> None:
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text() + "\nsame = orders\n")
+    assert assay("list").exit_code == 0
+    file.write_text(file.read_text() + "\nfrom dataclasses import replace\nother = replace(orders, max_rejects=1)\n")
+    listed = assay("list")
+    assert listed.exit_code == 2
+    assert 'orders.py is broken: pipeline "orders" is defined in this file twice' in listed.stderr
+    assert assay("run", "orders").exit_code == 2
+    assert not (shop / "out").exists()
+
+
+def test_a_book_that_is_not_there_is_told_with_all_places(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"orders.toml"', '"order.toml"')
+    told = assay("check", "orders").stderr
+    assert 'there is no price book "order.toml": looked in ' in told
+    assert str(shop / "pipelines") in told
+    assert 'did you mean "orders.toml"?' in told
+
+
+def test_rates_that_are_not_given_are_told(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", 'rates={"ecb"', 'rates={"ebc"')
+    told = assay("check", "orders").stderr
+    assert 'the book asks for the rates "ecb": give rates={"ecb": Table(...)}' in told
+    assert 'given is "ebc"' in told
+
+
+def test_show_names_what_an_expression_uses(shop: Path) -> None:
+    shown = assay("show", "invoices").stdout
+    assert ", ," not in shown
+    assert "of allowances_charges, currency" in shown
+
+
+def test_a_preview_shows_taxes_shortly(shop: Path) -> None:
+    shown = assay("preview", "orders", "--rows", "1").stdout
+    assert "code tax rate 19 base " in shown
+    assert "Decimal(" not in shown

@@ -68,13 +68,13 @@ def test_a_rejected_document_names_who_is_to_blame(project: Path, source: dict[s
         for error in row["errors"]
     }
     with_a = "Its document is rejected: x.jsonl record 2: currency: rate_missing"
-    with_c = "Its document is rejected: x.jsonl record 5: pricing_error"
+    with_c = "Its document is rejected: x.jsonl record 5: quantity: pricing_error"
     assert told == {
         0: ("document", "order", "document_rejected", with_a, "a"),
         2: ("pricing", "currency", "rate_missing", 'convert: no rate from "CHF" to EUR', "CHF"),
         3: ("document", "order", "document_rejected", with_c, "c"),
         4: ("pricing", "currency", "rate_missing", 'convert: no rate from "NOK" to EUR', "NOK"),
-        5: ("pricing", "", "pricing_error", "quantity: -1.00 is negative, and the book rejects that", ""),
+        5: ("pricing", "quantity", "pricing_error", "quantity: -1.00 is negative, and the book rejects that", ""),
         6: ("document", "order", "document_rejected", with_c, "c"),
     }
     # What is told first is the most frequent cause, not the most frequent consequence.

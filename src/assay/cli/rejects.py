@@ -37,7 +37,7 @@ def rejects_command() -> None:
 @click.argument("run", default="latest")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(run: str, as_json: bool) -> None:
-    """Count the rejects of RUN by stage, field, error and value."""
+    """Count the rejects of RUN (or of the latest run of a pipeline) by stage, field, error and value."""
     with open_store(_settings()) as store:
         found = _kept_by(store, run)
         groups: Counter[tuple[str, str, str]] = Counter()
@@ -57,8 +57,9 @@ def list_command(run: str, as_json: bool) -> None:
                 # What is shown is the first one that can still be mended.
                 if key not in first or (letter.state == "open" and first[key].state != "open"):
                     first[key] = letter
-                if error["loc"] and _tells_more(letter, error["input"]) and len(values[key]) < _VALUES:
-                    values[key][error["input"]] = None
+                value = error["input"] or (error["msg"] if letter.stage == "pricing" else "")
+                if error["loc"] and _tells_more(letter, value) and len(values[key]) < _VALUES:
+                    values[key][value] = None
     if as_json:
         print_json({"schema": 1, "run": found.id, "rejects": documents})
         return

@@ -29,11 +29,13 @@ def open_store(settings: Settings) -> Iterator[RunStore]:
 
 
 def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
-    """A run by its id, the beginning of its id, or `latest`.
+    """A run by its id, the beginning of its id, `latest`, or the name of a pipeline, whose latest it is.
 
     Raises:
         NotFoundError: none, or several; its notes say what to do.
     """
+    if pipeline is None and store.runs(1, name):
+        name, pipeline = "latest", name
     try:
         return store.get(name, pipeline)
     except NotFoundError as error:
@@ -48,19 +50,24 @@ def find_run(store: RunStore, name: str, pipeline: str | None = None) -> Run:
         raise
 
 
-@click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs --pipeline orders")
+@click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs orders")
 @click.argument("run", required=False)
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
-    """List past runs, the last first; or show RUN (an id, the beginning of one, or latest)."""
+    """List past runs, the last first; or show RUN (an id, the beginning of one, or latest).
+
+    The name of a pipeline in its place lists the runs of that.
+    """
     from assay.cli.run import print_result  # noqa: PLC0415 - --help shall not wait for these
-    from assay.pipeline import load, result_of  # noqa: PLC0415
+    from assay.pipeline import find, load, result_of  # noqa: PLC0415
     from assay.settings import Settings  # noqa: PLC0415
 
     settings = Settings.load()
     with open_store(settings) as store:
+        if run is not None and pipeline is None and (store.runs(1, run) or run in find(settings)[0]):
+            run, pipeline = None, run
         if run is not None:
             one = find_run(store, run, pipeline)
             result = result_of(one, settings.run_store_url)

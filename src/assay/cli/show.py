@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.command("list", epilog="\b\nExample:\n  assay list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(as_json: bool) -> None:
-    """List the pipelines of this project. A broken file does not hide the others."""
+    """List the pipelines of this project. A broken file does not hide the others; the exit status is 2 then."""
     from assay.pipeline import find  # noqa: PLC0415 - --help shall not wait for these
     from assay.settings import Settings  # noqa: PLC0415
 
@@ -49,7 +49,7 @@ def list_command(as_json: bool) -> None:
                 "broken": [{"file": str(one.file), "reason": one.reason} for one in broken],
             }
         )
-        return
+        sys.exit(MISUSED if broken else PUBLISHED)
     rows = [(name, one.description) for name, one in sorted(found.items())]
     if rows:
         print_table(("pipeline", "what it does"), rows)
@@ -57,6 +57,8 @@ def list_command(as_json: bool) -> None:
         errors().print("no pipelines here yet: put one into the pipelines folder")
     for one in broken:
         print_error(f"{one.file.name} is broken: {one.reason}")
+    if broken:
+        sys.exit(MISUSED)
 
 
 @click.command("show", epilog="\b\nExample:\n  assay show orders")
@@ -156,8 +158,8 @@ def _brief(value: Any) -> str:
             return repr(without_secrets(value))
         case pl.Expr():
             text = str(value)
-            # Beyond a line nobody reads it.
-            return text if len(text) <= 80 else "of " + ", ".join(dict.fromkeys(value.meta.root_names()))
+            # Beyond a line nobody reads it. The elements of a list have the empty name.
+            return text if len(text) <= 80 else "of " + ", ".join(dict.fromkeys(filter(None, value.meta.root_names())))
         case type():
             return value.__name__
         case dict():

@@ -21,6 +21,8 @@ from assay.pricing import NO_RATE, SIBLING, Inputs, PriceBook, RatesTable, Verif
 
 VERIFIED = 100
 
+# Who says that it cannot be priced: a step of the book, or an input.
+_SPEAKER = pl.col("pricing_error").str.extract(r"^([^\s:]+): ")
 # The currency that has no rate, if that is the reason.
 _UNRATED = pl.col("pricing_error").str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
 
@@ -172,7 +174,7 @@ class _Pricing:
         currency = self.inputs.get("currency", "currency") or "currency"
         rated = pl.when(_UNRATED.is_null())
         return (
-            rated.then(pl.lit("")).otherwise(pl.lit(currency)),
+            rated.then(_SPEAKER.fill_null("")).otherwise(pl.lit(currency)),
             rated.then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
         )
 
