@@ -292,6 +292,7 @@ def test_rows_that_say_a_currency_nobody_asks_for_are_not_billed(shop: Path) -> 
     )
     ran = assay("run", "orders")
     assert ran.exit_code == 1
+    assert "error: step price: rows say " in ran.stderr
     assert 'in "list_currency", and no column gives the input currency' in ran.stderr
     assert not (shop / "out").exists()
     # A run whose rows are all in the book's currency may be right: it is done, and says so.

@@ -216,13 +216,9 @@ class PriceBook(BaseModel):
             ConfigurationError: An input or a rates table is missing, the book knows no such input, or an input is a
                 float (also a TypeError).
         """
-        self._check_given(inputs)
-        needed = self.required_inputs()
-        known = needed | self.optional_inputs()
-        unknown = [name for name in inputs if name not in known]
-        if unknown:
-            raise ConfigurationError("\n".join(unknown_input(name, needed, known) for name in unknown))
-        return self.quote_document([inputs], rates=rates).receipts[0]
+        self._check_given(inputs, every=True)
+        with localcontext(EXACT):
+            return self._runner(rates).document([inputs]).receipt().receipts[0]
 
     def quote_document(
         self, lines: Iterable[Mapping[str, object]], *, rates: Mapping[str, Rates] | None = None
@@ -518,7 +514,8 @@ class PriceBook(BaseModel):
             mixed=self.mixed,
         )
 
-    def _check_given(self, inputs: Mapping[str, object]) -> None:
+    def _check_given(self, inputs: Mapping[str, object], *, every: bool = False) -> None:
+        """See that what the book needs is given, that no currency is overlooked, and (`every`) that all is known."""
         # A row may have any columns besides; but one in another currency must not be billed in the book's by a slip.
         if "currency" not in inputs:
             slip = slip_of("currency", (name for name in inputs if not says_currency(name)))
@@ -531,12 +528,17 @@ class PriceBook(BaseModel):
                         f"{name} says {codes[0]}, and the input currency is not given, so that the line would be "
                         f'priced in {self.currency}: give it as "currency", which may be {self.currency}'
                     )
-        missing = sorted(self.required_inputs() - inputs.keys() - {"document_id"})
+        needed = self.required_inputs()
+        missing = sorted(needed - inputs.keys() - {"document_id"})
         if missing:
             given = ", ".join(inputs) or "none"
             near = [f'"{found}" is near {name}' for name in missing if (found := nearest(name, inputs))]
             hint = f" ({'; '.join(near)})" if near else ""
             raise ConfigurationError(f"the book needs the inputs {', '.join(missing)}; given: {given}{hint}")
+        unasked = inputs.keys() - needed if every else set()
+        if unasked and (unknown := sorted(unasked - self.optional_inputs())):
+            known = needed | self.optional_inputs()
+            raise ConfigurationError("\n".join(unknown_input(name, needed, known) for name in unknown))
 
     def _runner(self, rates: Mapping[str, Rates] | None) -> Runner:
         return Runner(

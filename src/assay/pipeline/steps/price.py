@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,20 @@ class Price:
         return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
 
 
+@contextmanager
+def _named(step: str) -> Iterator[None]:
+    """Name the step in what only the rows have shown to be wrong with its definition."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where=f"step {step}") from None
+
+
+def _each_named(step: str, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    with _named(step):
+        yield from parts
+
+
 def _file_of(book: str, context: Context, where: str) -> Path:
     """The book's file: in the project's folder, else beside the pipeline.
 
@@ -185,7 +200,8 @@ class BoundPrice(_Pricing):
 
     def apply(self, rows: pl.DataFrame) -> Outcome:
         """Price; what cannot be priced is rejected."""
-        frame = self._priced(rows.lazy()).collect()
+        with _named(self.name):
+            frame = self._priced(rows.lazy()).collect()
         wrong = frame["pricing_error"].is_not_null()
         fine = frame.filter(~wrong).select(self.schema.names())
         if self._verifier is not None:
@@ -265,7 +281,7 @@ class BoundDocumentPrice(_Pricing):
             errors="column",
             spool=folder,
         )
-        for part in parts:
+        for part in _each_named(self.name, parts):
             fine = part.filter(pl.col("pricing_error").is_null())
             if self._verifier is not None:
                 before = fine.with_columns(pl.col(f"_given_{name}").alias(name) for name in overwritten)
