@@ -345,3 +345,4 @@ def test_a_preview_shows_taxes_shortly(shop: Path) -> None:
     shown = assay("preview", "orders", "--rows", "1").stdout
     assert "code tax rate 19 base " in shown
     assert "Decimal(" not in shown
+    assert "00000000" not in shown

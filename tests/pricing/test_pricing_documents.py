@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 from typing import Any
 
@@ -142,6 +143,7 @@ def test_a_document_with_a_wrong_line_is_not_priced() -> None:
     with pytest.raises(PricingError, match="line 2 of the document: per_unit: quantity is null") as caught:
         BOOK.quote_document(frame.head(2).to_dicts())
     assert caught.value.lines == {1: "per_unit: quantity is null"}
+    assert pickle.loads(pickle.dumps(caught.value)).lines == caught.value.lines
 
 
 def test_every_line_that_is_wrong_has_its_reason() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Characters of a value on a terminal; a pipe gets all.
 _CELL = 40
+#: A column of more decimal places than this is filled with zeros, mostly.
+_FILLED = 10
 
 
 @click.command("preview", epilog="\b\nExamples:\n  assay preview orders --rows 5\n  assay preview orders | less -S")
@@ -79,7 +81,7 @@ def _text(value: object) -> str:
         case None:
             return "null"
         case Decimal():
-            return f"{value:f}"
+            return _number(value, _FILLED)
         case dict():
             said = {name: one for name, one in value.items() if one is not None and one is not False}
             return " ".join(
@@ -90,11 +92,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _number(value: Decimal) -> str:
-    """Without the zeros that only fill a column of many places."""
+def _number(value: Decimal, most: int = 4) -> str:
+    """Without the zeros that only fill a column of many places (more than `most`)."""
     text = f"{value:f}"
     head, point, places = text.partition(".")
-    return text if len(places) <= 4 else f"{head}{point}{places.rstrip('0')}".rstrip(".")
+    return text if len(places) <= most else f"{head}{point}{places.rstrip('0')}".rstrip(".")
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
