@@ -7,7 +7,7 @@ definition is at fault" from a defect of Assay itself.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class AssayError(Exception):
@@ -49,6 +49,17 @@ class UnknownFormatError(UnknownNameError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), (self.name, self.known), {})
+
+
+class UnknownOptionError(UnknownNameError, TypeError):
+    """A function has no such option."""
+
+    def __init__(self, function: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"option of {function}", name, known)
+        self.function = function
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.function, self.name, self.known), {})
 
 
 class SourceError(AssayError):
@@ -134,7 +145,19 @@ class LookupFailed(AssayError):  # noqa: N818 - the name is part of the public c
 
 
 class PricingError(AssayError):
-    """A price cannot be computed: missing input, missing rate, amount out of range."""
+    """A price cannot be computed: missing input, missing rate, amount out of range.
+
+    Attributes:
+        lines: Why lines of a document cannot be priced, by their places from 0; empty where the document itself is at
+            fault.
+    """
+
+    def __init__(self, message: str, *, lines: Mapping[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.message, self.lines = message, dict(lines or {})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.message,), {"lines": self.lines})
 
 
 class SinkError(AssayError):

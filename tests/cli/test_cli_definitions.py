@@ -72,7 +72,7 @@ def test_a_step_that_fails_on_data_is_named(shop: Path, step: str) -> None:
 def test_a_broken_file_is_named_and_hides_no_other(shop: Path, code: str, words: str) -> None:
     (shop / "pipelines/broken.py").write_text(code)
     listed = assay("list")
-    assert listed.exit_code == 0
+    assert listed.exit_code == 2
     assert "orders" in listed.stdout
     assert "invoices" in listed.stdout
     assert "broken.py is broken: " in listed.stderr
@@ -255,3 +255,94 @@ def test_a_name_that_may_be_in_a_broken_file_says_so(project: Path) -> None:
     assert done.exit_code == 2
     assert "mine.py" in done.stderr
     assert "delimeter" in done.stderr
+
+
+def test_check_says_which_inputs_no_column_gives(shop: Path) -> None:
+    checked = assay("check", "orders")
+    assert checked.exit_code == 0
+    assert "step price: its book would also use these inputs, which no column gives: base_quantity, " in checked.stdout
+    assert "warning" not in checked.stdout
+    steps = document(assay("check", "orders", "--json"))["steps"]["orders"]
+    assert steps["price"]["warnings"] == []
+    assert "line_id" in steps["price"]["unbound"]
+
+
+def test_a_conversion_that_no_currency_reaches_is_an_error(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"currency": "list_currency", ', "")
+    for command in ("check", "run"):
+        done = assay(command, "orders")
+        assert done.exit_code == 2
+        assert "step price (orders.toml): the book's step convert can never convert" in done.stderr
+        assert '"list_currency" looks like one: give inputs={"currency": "list_currency"}' in done.stderr
+    assert not (shop / "out").exists()
+
+
+def test_rows_that_say_a_currency_nobody_asks_for_are_not_billed(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"currency": "list_currency", ', "")
+    replaced(shop / "pipelines/orders.py", '"day": "ordered_at"', "")
+    book = shop / "pipelines/orders.toml"
+    text = book.read_text()
+    convert = text[text.index('[[steps]]\nkind = "convert"') : text.index('[[steps]]\nkind = "tax"')]
+    replaced(book, convert, "")
+    replaced(shop / "pipelines/orders.py", 'rates={"ecb": EcbRates("{rates}")},', "")
+    checked = assay("check", "orders")
+    assert checked.exit_code == 0
+    assert 'warning: step price: no column gives the input currency, and "list_currency" looks like one' in (
+        checked.stdout
+    )
+    ran = assay("run", "orders")
+    assert ran.exit_code == 1
+    assert "error: step price: rows say " in ran.stderr
+    assert 'in "list_currency", and no column gives the input currency' in ran.stderr
+    assert not (shop / "out").exists()
+    # A run whose rows are all in the book's currency may be right: it is done, and says so.
+    catalogue = shop / "sample_data/catalogue.xml"
+    for code in ("USD", "GBP", "CHF", "JPY", "SEK"):
+        catalogue.write_text(catalogue.read_text().replace(f">{code}<", ">EUR<"))
+    ran = assay("run", "orders")
+    assert ran.exit_code == 0
+    assert "warning" in ran.stdout
+    assert '"list_currency" looks like one' in ran.stdout
+    # Who means it says so.
+    replaced(shop / "pipelines/orders.py", 'inputs={"quantity"', 'inputs={"currency": None, "quantity"')
+    assert "warning" not in assay("check", "orders").stdout
+
+
+def test_two_pipelines_of_one_name_in_one_file_are_an_error(shop: Path) -> None:
+    file = shop / "pipelines/orders.py"
+    file.write_text(file.read_text() + "\nsame = orders\n")
+    assert assay("list").exit_code == 0
+    file.write_text(file.read_text() + "\nfrom dataclasses import replace\nother = replace(orders, max_rejects=1)\n")
+    listed = assay("list")
+    assert listed.exit_code == 2
+    assert 'orders.py is broken: pipeline "orders" is defined in this file twice' in listed.stderr
+    assert assay("run", "orders").exit_code == 2
+    assert not (shop / "out").exists()
+
+
+def test_a_book_that_is_not_there_is_told_with_all_places(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", '"orders.toml"', '"order.toml"')
+    told = assay("check", "orders").stderr
+    assert 'there is no price book "order.toml": looked in ' in told
+    assert str(shop / "pipelines") in told
+    assert 'did you mean "orders.toml"?' in told
+
+
+def test_rates_that_are_not_given_are_told(shop: Path) -> None:
+    replaced(shop / "pipelines/orders.py", 'rates={"ecb"', 'rates={"ebc"')
+    told = assay("check", "orders").stderr
+    assert 'the book asks for the rates "ecb": give rates={"ecb": Table(...)}' in told
+    assert 'given is "ebc"' in told
+
+
+def test_show_names_what_an_expression_uses(shop: Path) -> None:
+    shown = assay("show", "invoices").stdout
+    assert ", ," not in shown
+    assert "of allowances_charges, currency" in shown
+
+
+def test_a_preview_shows_taxes_shortly(shop: Path) -> None:
+    shown = assay("preview", "orders", "--rows", "1").stdout
+    assert "code tax rate 19 base " in shown
+    assert "Decimal(" not in shown
+    assert "00000000" not in shown

@@ -73,7 +73,7 @@ def test_a_price_is_explained_and_proven(shop: Path) -> None:
     assert "tier 1: 10 x 1.005 10.05" in told
     assert "tier 2: 2.5 x 0.5 1.25" in told
     assert "tier 2: flat fee 2 2.00" in told
-    assert "share of: 1 -0.81" in told
+    assert "share of the discount of 1.00 -0.81" in told
     assert "priced together with all 2 lines of its document" in told
     assert (
         told[-1] == "proven: the reference, the compiled book, and what is published in lines agree to the last digit"
@@ -127,6 +127,79 @@ def test_what_cannot_be_explained_is_said(shop: Path, key: str, words: str) -> N
     done = assay("explain", "latest", key)
     assert done.exit_code != 0
     assert words in done.stderr
+
+
+def mended(shop: Path, number: int, line: str) -> None:
+    (shop / "mended.json").write_text(line)
+    assert assay("rejects", "edit", "latest", str(number), "--from", "mended.json").exit_code == 0
+
+
+def test_a_record_that_was_mended_and_replayed_is_explained(shop: Path) -> None:
+    # One line of an order of two is wrong: both are rejected, and come back together.
+    (shop / "lines.jsonl").write_text(LINES.replace('"n": 2, "qty": "3"', '"n": 2, "qty": "3,0"'))
+    assert assay("run", "shop").exit_code == 0
+    run = document(assay("runs", "latest", "--json"))["id"]
+    before = assay("explain", run, "a/1")
+    assert f"run {run} rejected the record (document_rejected: Its document is rejected: lines.jsonl record 2: qty" in (
+        before.stdout
+    )
+    assert "published" not in before.stdout.splitlines()[-1]
+    mended(shop, next(n for n in (1, 2, 3) if "3,0" in assay("rejects", "show", run, str(n)).stdout), MENDED)
+    replayed = document(assay("rejects", "replay", run, "--json"))
+    assert replayed["counts"]["written"] == 2
+    for name in (run, replayed["id"], "latest"):
+        done = assay("explain", name, "a/2")
+        assert done.exit_code == 0
+        told = [" ".join(line.split()) for line in done.stdout.splitlines()]
+        assert "qty 3.00" in told
+        assert "priced together with all 2 lines of its document" in told
+        assert f"run {replayed['id']} replayed it as it was mended" in done.stdout
+        assert told[-1].startswith("proven: ")
+        assert "published in lines" in told[-1]
+        other = assay("explain", name, "a/1")
+        assert "replayed it as it was: " in other.stdout
+        assert other.exit_code == 0
+        assert assay("explain", name, "b/1").stdout.count("published in lines") == 1
+    assert "no accepted record 'c/1'" in assay("explain", run, "c/1").stderr
+
+
+MENDED = '{"order": "a", "n": 2, "qty": "3.00"}'
+
+
+def test_what_was_discarded_is_said(shop: Path) -> None:
+    (shop / "lines.jsonl").write_text(LINES.replace('"n": 2, "qty": "3"', '"n": 2, "qty": "3,0"'))
+    assert assay("run", "shop").exit_code == 0
+    sibling = next(n for n in (1, 2, 3) if '"a", "n": 1' in assay("rejects", "show", "latest", str(n)).stdout)
+    assert assay("rejects", "discard", "latest", str(sibling), "--reason", "not ours").exit_code == 0
+    assert "and it was discarded: not ours" in assay("explain", "latest", "a/1").stdout
+
+
+@pytest.mark.parametrize("mark", ["rowwise", ""])
+def test_a_document_may_be_named_by_a_step(shop: Path, mark: str) -> None:
+    text = (
+        PIPELINE.replace(
+            "shop = Pipeline",
+            f"""{f"@{mark}" if mark else ""}
+def named(rows):
+    return rows.with_columns(bill=pl.col("order").str.to_uppercase(), lines=pl.len().over("order"))
+
+
+shop = Pipeline""",
+        )
+        .replace("steps=[", "steps=[named, ")
+        .replace('document="order"', 'document="bill"')
+    )
+    text = text.replace("from assay import ", "import polars as pl\nfrom assay import rowwise, ")
+    (shop / "pipelines" / "shop.py").write_text(text)
+    assert assay("run", "shop").exit_code == 0
+    done = assay("explain", "latest", "a/1")
+    told = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert "bill A" in told
+    assert "lines 2" in told
+    assert "priced together with all 2 lines of its document" in told
+    assert told[-1].startswith("proven: ")
+    assert "no accepted record 'a/9'" in assay("explain", "latest", "a/9").stderr
 
 
 def test_a_record_without_a_price_shows_its_steps(invoices: Path) -> None:

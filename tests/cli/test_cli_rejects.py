@@ -240,3 +240,29 @@ def test_a_missing_rate_is_told_as_such(shop: Path) -> None:
     stopped = assay("run", "orders")
     assert (stopped.exit_code, "over the budget of 10%" in stopped.stderr) == (3, True)
     assert assay("run", "orders", "--max-rejects", "100%").exit_code == 0
+
+
+def test_the_name_of_a_pipeline_is_its_latest_run(shop: Path) -> None:
+    nothing = assay("runs", "orders")
+    assert (nothing.exit_code, nothing.stdout) == (0, "no runs of orders yet; assay run orders makes one\n")
+    first = document(assay("run", "orders", "--json"))["id"]
+    second = document(assay("run", "orders", "--json"))["id"]
+    assert assay("run", "invoices").exit_code == 0
+    listed = assay("runs", "orders").stdout
+    assert first in listed
+    assert second in listed
+    assert "invoices" not in listed
+    assert document(assay("rejects", "list", "orders", "--json"))["run"] == second
+    assert f"run {second} of orders" in assay("explain", "orders", "A-100001/1").stdout
+    assert assay("runs", "ordrs").exit_code == 2
+
+
+def test_what_cannot_be_priced_is_listed_with_its_reason(shop: Path) -> None:
+    book = shop / "pipelines/orders.toml"
+    book.write_text(
+        book.read_text().replace('"unit_price" }', '"unit_price" }\n[[steps]]\nkind = "flat"\namount = "1"')
+    )
+    assert assay("run", "orders").exit_code == 0
+    line = next(line for line in assay("rejects", "list", "orders").stdout.splitlines() if "pricing_error" in line)
+    assert line.split()[2:5] == ["pricing", "flat", "pricing_error"]
+    assert '"flat: amount is in EUR, the ro"' in line

@@ -293,6 +293,26 @@ def test_what_lies_behind_the_sample_widens_the_model() -> None:
     assert wide["c"] == "list[int]"
 
 
+def test_what_comes_anew_is_no_choice() -> None:
+    rows = [
+        {
+            "status": ("open", "paid")[n % 2],
+            "customer": ("acme", "globex")[n % 2],
+            "billing_month": ("jan", "feb")[n % 2],
+        }
+        | {"bill": ("2026-01", "2026-02")[n % 2], "tariff": ("day", "night")[n % 2], "plan": ("S1", "S2", "max")[n % 3]}
+        for n in range(60)
+    ]
+    assert types_of(*rows) == {
+        "status": 'Literal["open", "paid"]',
+        "customer": "str",
+        "billing_month": "str",
+        "bill": "str",
+        "tariff": 'Literal["day", "night"]',
+        "plan": "str",
+    }
+
+
 def test_names_that_python_or_pydantic_have_get_an_alias() -> None:
     row = {
         "class": 1,

@@ -30,7 +30,7 @@ from assay.money import (
     rescaled,
     round_to,
     rounded,
-    rounded_ratio,
+    rounded_quotient,
     size,
 )
 
@@ -139,7 +139,7 @@ def test_a_ratio_is_multiplied_first_and_rounded_once(
 ) -> None:
     frame = pl.DataFrame({"x": amount[0], "n": numerator[0], "d": denominator[0]})
     n, d = (Scaled.column(pl.col(name), frame.schema[name]) for name in ("n", "d"))
-    got = rounded_ratio(amount[1], n, d, Grid(scale), rounding).amount
+    got = rounded_quotient(exact_product(amount[1], n), d, Grid(scale), rounding).amount
     units = frame.select(got.units.alias("u")).to_series().to_list()
     for unit, a, top, bottom in zip(units, amount[2], numerator[2], denominator[2], strict=True):
         if not bottom:
@@ -154,8 +154,10 @@ def test_a_ratio_is_multiplied_first_and_rounded_once(
 
 def test_a_third_of_an_amount_is_not_a_third_rounded_times_the_amount() -> None:
     frame = pl.DataFrame({"x": [Decimal("1000000.00")]})
-    third = Scaled.literal(Decimal(1)), Scaled.literal(Decimal(3))
-    got = rounded_ratio(Scaled.column(pl.col("x"), frame.schema["x"]), *third, Grid(2), "half_up").amount
+    x = Scaled.column(pl.col("x"), frame.schema["x"])
+    got = rounded_quotient(
+        exact_product(x, Scaled.literal(Decimal(1))), Scaled.literal(Decimal(3)), Grid(2), "half_up"
+    ).amount
     assert frame.select(got.decimal()).item() == Decimal("333333.33")
 
 

@@ -58,12 +58,23 @@ def differences(case: Case) -> list[tuple[object, object, object]]:
             document = case.book.quote_document([rows[index] for index in members], rates=case.rates)
             expected = [told(receipt, priced) for receipt in document.receipts]
         except PricingError as error:
-            expected = [str(error)] * len(members)
+            expected = reasons(error, len(members))
         for index, want in zip(members, expected, strict=True):
             got = shown(priced.row(index, named=True))
             if got != want:
                 found.append((rows[index], got, want))
     return found
+
+
+def reasons(error: PricingError, lines: int) -> list[object]:
+    """What the batch must say of each line: its own reason, or that the first wrong line has cost it its document."""
+    if not error.lines:
+        return [str(error)] * lines
+    first = min(error.lines)
+    told = str(error) if lines > 1 else f"line 1 of the document: {error}"
+    assert told.startswith(f"line {first + 1} of the document: {error.lines[first]}")
+    sibling = f"document_rejected: line {first + 1} of its document: {error.lines[first]}"
+    return [error.lines.get(place, sibling) for place in range(lines)]
 
 
 def _documents(case: Case, rows: list[dict[str, Any]]) -> list[list[int]]:

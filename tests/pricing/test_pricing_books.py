@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -93,28 +93,35 @@ def loaded(path: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "place", "words"),
     [
-        ('"7.50"', '"7,5"', "steps.1.percent", '"7,5" is not a decimal; write "7.5"'),
-        ('"7.50"', "7.5", "steps.1.percent", "7.5 is a float"),
-        ('"7.50"', '"107"', "steps.1.percent", "107 is outside 0 to 100"),
-        ('"7.50"', "true", "steps.1.percent", "True is a bool"),
-        ('"7.50"', '{colum = "x"}', "steps.1.percent", 'or {"column": "name of an input"}'),
-        ('percent = "7.50"', 'pecent = "7.50"', "steps.1.pecent", "no such key; did you mean percent?"),
+        ('"7.50"', '"7,5"', "step 2 (percent_off), percent", '"7,5" is not a decimal; write "7.5"'),
+        ('"7.50"', "7.5", "step 2 (percent_off), percent", "7.5 is a float"),
+        ('"7.50"', '"107"', "step 2 (percent_off), percent", "107 is outside 0 to 100"),
+        ('"7.50"', "true", "step 2 (percent_off), percent", "True is a bool"),
+        ('"7.50"', '{colum = "x"}', "step 2 (percent_off), percent", 'or {"column": "name of an input"}'),
+        ('percent = "7.50"', 'pecent = "7.50"', "step 2 (percent_off), pecent", "no such key; did you mean percent?"),
         ('rounding = "half_up"\n', 'rounding = "half_upp"\n', "rounding", "half_up"),
         ('name = "orders"', 'nmae = "orders"', "nmae", "no such key; did you mean name?"),
         ('currency = "EUR"', 'currency = "EUX"', "currency", 'did you mean "EUR"'),
-        ('to = "EUR"', 'to = "XAU"', "steps.3.to", "no minor unit"),
-        ('"1.10"', "1.10", "steps.3.rates", "rate of USD: 1.1 is a float"),
-        ("USD", "USDD", "steps.3.rates", 'no currency "USDD"'),
-        ('"percent_off"\npercent = 5', '"percent_of"\npercent = 5', "steps.2", 'no pricing strategy "percent_of"'),
+        ('to = "EUR"', 'to = "XAU"', "step 4 (convert), to", "no minor unit"),
+        ('"1.10"', "1.10", "step 4 (convert), rates", "rate of USD: 1.1 is a float"),
+        ("USD", "USDD", "step 4 (convert), rates", 'no currency "USDD"'),
         (
             '"percent_off"\npercent = 5',
             '"percent_of"\npercent = 5',
-            "steps.2",
-            'Did you mean "percent_off"? Known: amount_off',
+            "step 3 (percent_of)",
+            'no pricing strategy "percent_of"',
         ),
-        ('kind = "tax"\n', "", "steps.4", "say the kind of step: amount_off, blocks, buy_x_get_y"),
+        (
+            '"percent_off"\npercent = 5',
+            '"percent_of"\npercent = 5',
+            "step 3 (percent_of)",
+            'Did you mean "percent_off"?',
+        ),
+        ('"percent_off"\npercent = 5', '"xyz"\npercent = 5', "step 3 (xyz)", "Known: amount_off, blocks, buy_x_get_y"),
+        ('kind = "tax"\n', 'knd = "tax"\n', "step 5", "say the kind of step; did you mean kind by knd?"),
+        ('kind = "tax"\n', "", "step 5", "say the kind of step: amount_off, blocks, buy_x_get_y"),
         ('id = "vat"', 'id = "per_unit"', "", ""),
-        ('rate = "19"', 'rate = "-19"', "steps.4.rate", "-19 is below 0"),
+        ('rate = "19"', 'rate = "-19"', "step 5 (tax), rate", "-19 is below 0"),
         ('kind = "per_unit"\n', 'kind = "per_unit"\nid = "vat"\n', "steps", "two steps have the id 'vat'"),
     ],
 )
@@ -133,7 +140,11 @@ def test_all_errors_come_at_once(path: Path) -> None:
     text = TOML.replace('"7.50"', '"7,5"').replace('"EUR"', '"EUX"', 1).replace('rate = "19"', 'rat = "19"')
     message = loaded(path, text)
     assert message.startswith(f"{path}: 3 errors")
-    for key in ("currency: no currency", "steps.1.percent: ", "steps.4.rat: no such key; did you mean rate?"):
+    for key in (
+        "currency: no currency",
+        "step 2 (percent_off), percent: ",
+        "step 5 (tax), rat: no such key; did you mean rate?",
+    ):
         assert f"\n  {key}" in message
 
 
@@ -161,7 +172,7 @@ def test_files_that_are_no_books(path: Path) -> None:
 
 
 def test_a_book_has_steps_and_converts_once() -> None:
-    with pytest.raises(ValidationError, match="at least 1"):
+    with pytest.raises(ValidationError, match="steps\n  is empty: give one at least"):
         PriceBook(currency="EUR", rounding="half_up", steps=[])
     convert = {"kind": "convert", "to": "EUR", "rates": {}}
     with pytest.raises(ValidationError, match="converts once"):
@@ -247,3 +258,35 @@ def test_registering_what_is_none_is_refused() -> None:
         register(int)  # type: ignore[type-var]
     with pytest.raises(UnknownNameError, match=r'no pricing strategy "per_unti". Did you mean "per_unit"'):
         strategy("per_unti")
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"kind": "tax", "rate": "19", "level": "docment"}, '"docment" is none of line, document, unit; did you mean'),
+        ({"kind": "tax", "rate": "19", "rounding": "half"}, '"half" is none of ceiling, .*; did you mean "half_up"'),
+        ({"kind": "convert", "to": "EUR", "rates": "x", "date": "d", "max_age": "a"}, '"a" is no whole number'),
+        ({"kind": "convert", "to": "EUR", "rates": "x", "date": "d", "max_age": -1}, "-1 is not at least 0"),
+        ({"kind": "tax", "rate": "19", "inclusive": "perhaps"}, '"perhaps" is neither true nor false'),
+        (
+            {"kind": "tax", "table": [{"rate": "1", "valid_from": "1.2.2026"}]},
+            '"1.2.2026" is no day; write it as 2026-',
+        ),
+        ({"kind": "percent_off"}, r"steps\.1\.percent\n  is missing"),
+        ({"kind": "percent_off", "pecent": "5"}, "no such key; did you mean percent?"),
+        ({"kind": "volume", "tiers": [{"unit_prise": "1"}]}, "no such key; did you mean unit_price?"),
+        ({"kind": "volume", "tiers": []}, "is empty: give one at least"),
+        ({"kind": "prcent_off"}, 'Did you mean "percent_off"[?]'),
+    ],
+)
+def test_mistakes_in_python_are_told_in_our_words(step: dict[str, Any], words: str) -> None:
+    flat = {"kind": "flat", "amount": "1"}
+    with pytest.raises(ValidationError, match=words) as caught:
+        PriceBook.model_validate({"currency": "EUR", "rounding": "half_up", "steps": [flat, step]})
+    assert caught.value.error_count() == 1
+    told = str(caught.value)
+    assert "errors.pydantic.dev" not in told
+    assert "amount_off" not in told
+    assert PriceBook.model_validate_json(
+        '{"currency": "EUR", "rounding": "up", "steps": [{"kind": "flat", "amount": 1}]}'
+    )

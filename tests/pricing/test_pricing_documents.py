@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 from typing import Any
 
@@ -130,10 +131,44 @@ def test_totals_are_those_of_the_european_norm() -> None:
 def test_a_document_with_a_wrong_line_is_not_priced() -> None:
     frame = frame_of([1, 1, 2]).with_columns(quantity=pl.Series([1, None, 1]))
     priced = BOOK.price(frame, errors="column").collect()
-    assert priced["pricing_error"].to_list() == ["per_unit: quantity is null"] * 2 + [None]
+    assert priced["pricing_error"].to_list() == [
+        "document_rejected: line 2 of its document: per_unit: quantity is null",
+        "per_unit: quantity is null",
+        None,
+    ]
     assert priced["net"].null_count() == 2
-    with pytest.raises(Exception, match="row 0 .* per_unit: quantity is null"):
+    said = r'row 1 \(the first is 0\): document "d1": per_unit: quantity is null; errors="column"'
+    with pytest.raises(PricingError, match=said):
         BOOK.price(frame).collect()
+    with pytest.raises(PricingError, match="line 2 of the document: per_unit: quantity is null") as caught:
+        BOOK.quote_document(frame.head(2).to_dicts())
+    assert caught.value.lines == {1: "per_unit: quantity is null"}
+    assert pickle.loads(pickle.dumps(caught.value)).lines == caught.value.lines
+
+
+def test_every_line_that_is_wrong_has_its_reason() -> None:
+    wrong = {"quantity": [1, None, None, 1], "tax_rate": [Decimal(19), Decimal(-1), Decimal(7), Decimal(7)]}
+    frame = frame_of([1, 1, 1, 1], **wrong)
+    reasons = BOOK.price(frame, errors="column").collect()["pricing_error"]
+    sibling = "document_rejected: line 2 of its document: per_unit: quantity is null"
+    assert reasons.to_list() == [sibling, "per_unit: quantity is null", "per_unit: quantity is null", sibling]
+    with pytest.raises(PricingError, match=r"line 2 of the document: .* is null \(and 1 more lines\)"):
+        BOOK.quote_document(frame.to_dicts())
+    reasons = BOOK.price(frame.with_columns(quantity=1), errors="column").collect()["pricing_error"]
+    assert reasons[1] == "tax: rate is below 0"
+    assert reasons[0] == reasons[2] == "document_rejected: line 2 of its document: tax: rate is below 0"
+
+
+def test_what_is_wrong_with_the_document_is_said_of_all_its_lines() -> None:
+    coupon = {"kind": "coupon", "amount": {"column": "left"}}
+    book = PriceBook.model_validate(
+        {"currency": "EUR", "rounding": "half_up", "steps": [{"kind": "per_unit", "unit_price": "1"}, coupon]}
+    )
+    frame = pl.DataFrame({"document_id": ["a", "a", "b"], "quantity": [1, 1, 1], "left": [1, 2, 3]})
+    reasons = book.price(frame, errors="column").collect()["pricing_error"]
+    assert reasons.to_list() == ["coupon: amount differs within the document"] * 2 + [None]
+    with pytest.raises(PricingError, match='^document "a": coupon: amount differs'):
+        book.price(frame).collect()
 
 
 def test_documents_must_be_named_where_the_book_speaks_of_them() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 
-from assay.errors import AssayError, ConfigurationError, PricingError, UnknownNameError
+from assay.errors import AssayError, ConfigurationError, PricingError
 from assay.pricing import Convert, PercentOff, PerUnit, PriceBook, RatesTable, Tax
 
 Steps = list[dict[str, Any]]
@@ -168,7 +168,10 @@ REASONS: list[tuple[PriceBook, dict[str, Any], str]] = [
     (
         book({"kind": "per_unit", "unit_price": "2", "id": "usage"}, TO_EUR),
         {"quantity": 1, "currency": "USD"},
-        "usage: unit_price is in EUR, the row in USD",
+        (
+            "usage: unit_price is in EUR, the row in USD: let the row bring it, "
+            'unit_price = { column = "name of an input" }'
+        ),
     ),
     (
         book(PER_UNIT),
@@ -302,12 +305,23 @@ def test_quote_says_what_is_missing_or_inexact() -> None:
     with pytest.raises(ConfigurationError, match=r"input quantity: 1.5 is a float") as caught:
         book(PER_UNIT).quote(quantity=1.5, unit_price=2)
     assert isinstance(caught.value, TypeError)
-    with pytest.raises(UnknownNameError, match=r'no rates table "ecb"'):
+    with pytest.raises(ConfigurationError, match=r'asks for the rates "ecb": give rates={"ecb": {"USD": "1.08", ...}}'):
         book(PER_UNIT, TO_EUR).quote(quantity=1, unit_price=2)
-    with pytest.raises(UnknownNameError, match=r'no rates table "ecb". Did you mean "ecb2"'):
+    with pytest.raises(ConfigurationError, match=r'asks for the rates "ecb": .*; given: ecb2 \("ecb2" is near\)'):
         book(PER_UNIT, TO_EUR).price(pl.DataFrame({"quantity": [1], "unit_price": [2]}), rates={"ecb2": RatesTable({})})
     with pytest.raises(ConfigurationError, match="not a string"):
         book(PER_UNIT).quote(quantity=1, unit_price=2, currency=978)
+
+
+def test_days_may_be_texts() -> None:
+    rates = [{"rate": "19", "valid_from": "2021-01-01"}, {"rate": "16", "valid_to": "2021-01-01"}]
+    steps = [{"kind": "flat", "amount": "100"}, {"kind": "tax", "table": rates}]
+    content = {"currency": "EUR", "rounding": "half_up", "zone": "Europe/Berlin", "steps": steps}
+    taxed = PriceBook.model_validate(content)
+    days = ["2020-12-31", "2021-01-01", "2020-12-31T23:30:00Z", "2020-12-31T23:30:00"]
+    assert [int(taxed.quote(date=day).tax) for day in days] == [16, 19, 19, 16]
+    with pytest.raises(ConfigurationError, match=r'input date: "1.1.2021" is no date or datetime: give one, or a text'):
+        taxed.quote(date="1.1.2021")
 
 
 def test_rates_quoted_against_another_currency_are_refused_by_both() -> None:

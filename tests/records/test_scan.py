@@ -285,3 +285,15 @@ def test_an_alias_with_characters_that_json_escapes() -> None:
 
     row = {"C:\\x\ty": "a", '"q"': "b"}
     assert assay.scan(json.dumps(row).encode(), Odd, "jsonl").collect().rows() == [("a", "b")]
+
+
+def test_a_misspelt_option_is_told() -> None:
+    for function in (assay.scan, assay.read):
+        with pytest.raises(TypeError, match='no option of .* "delimeter". Did you mean "delimiter"') as caught:
+            function("x.csv", Inner, delimeter=";")  # type: ignore[call-arg]
+        assert isinstance(caught.value, ConfigurationError)
+
+
+def test_what_was_read_is_shown_shortly() -> None:
+    read = assay.read(b'{"price": 1}\n{"price": "x"}\n', Inner, format="jsonl")
+    assert repr(read) == "Read(2 read = 1 accepted + 1 rejected: price, when)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Characters of a value on a terminal; a pipe gets all.
 _CELL = 40
+#: A column of more decimal places than this is filled with zeros, mostly.
+_FILLED = 10
 
 
 @click.command("preview", epilog="\b\nExamples:\n  assay preview orders --rows 5\n  assay preview orders | less -S")
@@ -68,8 +71,32 @@ def _print_frame(frame: pl.DataFrame, key: Sequence[str], before: pl.DataFrame |
 
 
 def _cell(value: object) -> str:
-    text = "null" if value is None else str(value)
+    text = _text(value)
     return text if width() is None or len(text) <= _CELL else f"{text[: _CELL - 3]}..."
+
+
+def _text(value: object) -> str:
+    """As people read it; of structs only what says something."""
+    match value:
+        case None:
+            return "null"
+        case Decimal():
+            return _number(value, _FILLED)
+        case dict():
+            said = {name: one for name, one in value.items() if one is not None and one is not False}
+            return " ".join(
+                f"{name} {_number(one) if isinstance(one, Decimal) else _text(one)}" for name, one in said.items()
+            )
+        case list():
+            return "; ".join(map(_text, value)) or "-"
+    return str(value)
+
+
+def _number(value: Decimal, most: int = 4) -> str:
+    """Without the zeros that only fill a column of many places (more than `most`)."""
+    text = f"{value:f}"
+    head, point, places = text.partition(".")
+    return text if len(places) <= most else f"{head}{point}{places.rstrip('0')}".rstrip(".")
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

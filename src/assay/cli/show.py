@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.pipeline import Pipeline
+    from assay.pipeline.steps import Remarks
     from assay.records import FieldVerdict
 
 
 @click.command("list", epilog="\b\nExample:\n  assay list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(as_json: bool) -> None:
-    """List the pipelines of this project. A broken file does not hide the others."""
+    """List the pipelines of this project. A broken file does not hide the others; the exit status is 2 then."""
     from assay.pipeline import find  # noqa: PLC0415 - --help shall not wait for these
     from assay.settings import Settings  # noqa: PLC0415
 
@@ -48,7 +49,7 @@ def list_command(as_json: bool) -> None:
                 "broken": [{"file": str(one.file), "reason": one.reason} for one in broken],
             }
         )
-        return
+        sys.exit(MISUSED if broken else PUBLISHED)
     rows = [(name, one.description) for name, one in sorted(found.items())]
     if rows:
         print_table(("pipeline", "what it does"), rows)
@@ -56,6 +57,8 @@ def list_command(as_json: bool) -> None:
         errors().print("no pipelines here yet: put one into the pipelines folder")
     for one in broken:
         print_error(f"{one.file.name} is broken: {one.reason}")
+    if broken:
+        sys.exit(MISUSED)
 
 
 @click.command("show", epilog="\b\nExample:\n  assay show orders")
@@ -155,8 +158,8 @@ def _brief(value: Any) -> str:
             return repr(without_secrets(value))
         case pl.Expr():
             text = str(value)
-            # Beyond a line nobody reads it.
-            return text if len(text) <= 80 else "of " + ", ".join(dict.fromkeys(value.meta.root_names()))
+            # Beyond a line nobody reads it. The elements of a list have the empty name.
+            return text if len(text) <= 80 else "of " + ", ".join(dict.fromkeys(filter(None, value.meta.root_names())))
         case type():
             return value.__name__
         case dict():
@@ -204,6 +207,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     findings: dict[str, str | None] = {}
     status = PUBLISHED
     verdicts: dict[str, dict[str, FieldVerdict]] = {}
+    remarks: dict[str, dict[str, Remarks]] = {}
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
@@ -215,21 +219,32 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
             pipeline.check(given, settings=settings)
             findings[one_name] = None
             verdicts[one_name] = pipeline.field_verdicts(given, settings=settings)
+            remarks[one_name] = pipeline.remarks(given, settings=settings)
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))
     wrong = {key: reason for key, reason in findings.items() if reason}
     if as_json:
         fields = {key: {field: asdict(one) for field, one in found.items()} for key, found in verdicts.items()}
-        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields})
+        steps = {key: {step: asdict(one) for step, one in found.items()} for key, found in remarks.items()}
+        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields, "steps": steps})
     else:
         for key in findings:
             if key not in wrong:
                 say(f"{key}  ok")
                 _say_verdicts(verdicts[key])
+                _say_remarks(remarks[key])
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
     sys.exit(status)
+
+
+def _say_remarks(remarks: Mapping[str, Remarks]) -> None:
+    for step, one in remarks.items():
+        for warning in one.warnings:
+            say(f"  warning: step {step}: {safe(warning)}")
+        if one.unbound:
+            say(f"  step {step}: its book would also use these inputs, which no column gives: {', '.join(one.unbound)}")
 
 
 def _say_verdicts(verdicts: Mapping[str, FieldVerdict]) -> None:

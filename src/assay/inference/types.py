@@ -55,6 +55,12 @@ _MONEY_LAST: Final = frozenset(
 )
 #: Words that name what may have decimals, though it is often written without.
 _MEASURED: Final = frozenset({"rate", "percent", "percentage"})
+#: Words for things of which there will be others: those that were seen are not all there are.
+_OPEN: Final = frozenset(
+    {"account", "buyer", "city", "client", "company", "customer", "date", "day", "employee", "id", "merchant", "month"}
+    | {"name", "owner", "partner", "payee", "payer", "period", "person", "project", "provider", "quarter", "seller"}
+    | {"sender", "shop", "site", "store", "supplier", "team", "tenant", "user", "vendor", "week", "year"}
+)
 _COUNTED: Final = frozenset({"qty", "quantity", "weight"})
 _MINOR: Final = frozenset({"cent", "cents", "minor"})
 _CODE: Final = re.compile(
@@ -226,7 +232,7 @@ class Scalars:
             self._doubt_strays(texts, path)
             for looks, example in texts.lookalikes.items():
                 self.doubts.append(f"{path}: some look like {looks} ({quoted(example)}); the field is a text")
-            typed = TEXT if texts.empty and not self.only_texts else _choice(texts) or TEXT
+            typed = TEXT if texts.empty and not self.only_texts else _choice(texts, name) or TEXT
         if texts.empty and not typed.keeps_empty and not self.only_texts:
             self.doubts.append(
                 f"{path}: {texts.empty:,} of {texts.count:,} are empty texts, the others would be {typed.text}"
@@ -295,12 +301,17 @@ def _is_code(name: str) -> bool:
     return bool(_CODE.search("_".join(words(name)).lower()))
 
 
-def _choice(texts: Texts) -> Type | None:
-    """One of few texts, where there are many of each."""
+def _choice(texts: Texts, name: str) -> Type | None:
+    """One of few texts, where there are many of each, and no others are to be expected.
+
+    Customers and months come anew, and so does what is numbered.
+    """
     distinct = texts.distinct
     if distinct is None or not 2 <= len(distinct) <= _FEW or texts.filled < max(_AT_LEAST, _OF_EACH * len(distinct)):
         return None
     if texts.numbers.count == texts.filled or not all(map(_WORDS.match, distinct)):
+        return None
+    if _said(name) & _OPEN or 2 * sum(any(map(str.isdigit, value)) for value in distinct) > len(distinct):
         return None
     values = sorted(distinct)
     literal: Any = Literal

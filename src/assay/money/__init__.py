@@ -17,7 +17,6 @@ from assay.money.columns import (
     rounded,
     rounded_product,
     rounded_quotient,
-    rounded_ratio,
 )
 from assay.money.currencies import MAX_MINOR_UNITS, MINOR_UNITS, has_minor_units, minor_units, withdrawn
 from assay.money.exact import EXACT, MAX_DIGITS, ExactDecimal, InexactNumberError, exact_decimal, plain
@@ -78,7 +77,6 @@ __all__ = [
     "rounded",
     "rounded_product",
     "rounded_quotient",
-    "rounded_ratio",
     "size",
     "split",
     "withdrawn",

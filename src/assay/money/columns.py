@@ -249,29 +249,6 @@ def rounded_quotient(
     return _snapped(_Cut.by(floor, grid.times(10), sticky, keep=keep), grid, rounding, MAX_UNITS, max_digits)
 
 
-def rounded_ratio(
-    a: Scaled,
-    numerator: Scaled,
-    denominator: Scaled,
-    grid: Grid,
-    rounding: Rounding,
-    max_digits: int = 36,
-    *,
-    keep: Keep = repeat,
-) -> Rounded:
-    """Take a part of an amount, a * numerator / denominator: multiply first, divide, round once.
-
-    Null also where the product does not surely fit 38 digits, and where the denominator is zero. Other arguments are
-    those of `rounded_product`.
-
-    Raises:
-        ConfigurationError: The denominator has too many decimal places.
-    """
-    whole = exact_product(a, numerator)
-    product = Scaled(keep(whole.units), whole.scale, whole.bound)
-    return rounded_quotient(product, denominator, grid, rounding, max_digits, keep=keep)
-
-
 def exact_product(a: Scaled, b: Scaled) -> Scaled:
     """A * b, every digit; null where that does not surely fit 38 of them."""
     bound = a.bound * b.bound

@@ -16,7 +16,7 @@ from assay.pipeline.checks import Check, Checks
 from assay.pipeline.fingerprint import fingerprint
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
-from assay.pipeline.steps import Function, FunctionStep, Step
+from assay.pipeline.steps import Function, FunctionStep, Remarks, Step
 from assay.reading import without_secrets
 from assay.records import FieldVerdict, Format
 from assay.records.budget import Budget
@@ -255,6 +255,17 @@ class Pipeline:
 
         plan = make_plan(self, params=set or {}, settings=settings)
         return plan.reader.field_verdicts(plan.files())
+
+    def remarks(
+        self,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        settings: Settings | None = None,
+    ) -> dict[str, Remarks]:
+        """What is worth knowing of its steps before they run, by their names."""
+        from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
+
+        return make_plan(self, params=set or {}, settings=settings).remarks
 
     def preview(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,6 +15,9 @@ from assay.errors import AssayError
 from assay.reading import Processor
 from assay.records.columns import Columns
 from assay.records.verdict import json_text_for
+
+DOCUMENT_REJECTED = "document_rejected"
+"""The kind of error of a record that passes itself, and goes with its document."""
 
 
 class DocumentFinder:
@@ -68,6 +71,18 @@ class DocumentFinder:
                 text = next((group for group in found.groups() if group is not None), b"")
                 return text.decode("utf-8", "replace").strip() or None
         return None
+
+
+def blame(source: str, record: int, errors: Sequence[Mapping[str, str]]) -> str:
+    """Which record has cost its document, and by what."""
+    first = errors[0]
+    field = f"{first['loc']}: " if first["loc"] else ""
+    return f"{source} record {record}: {field}{first['type']}"
+
+
+def with_its_document(blamed: str) -> str:
+    """Why a record is rejected that passes itself."""
+    return f"Its document is rejected: {blamed}"
 
 
 def document_column(column: str) -> pl.Expr:

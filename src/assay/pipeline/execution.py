@@ -410,6 +410,8 @@ class Execution:
         return made | ({"warnings": self._warnings} if self._warnings else {})
 
     def _find(self, counts: Mapping[str, int]) -> Iterator[str]:
+        for name, remarks in self._plan.remarks.items():
+            yield from (f"step {name}: {warning}" for warning in remarks.warnings)
         if self._options.replayed is not None:
             return
         if self._options.budget.limit is None:

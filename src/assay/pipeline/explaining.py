@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ import polars as pl
 from assay.errors import ConfigurationError, NotFoundError
 from assay.pipeline.context import visible
 from assay.pipeline.definition import Pipeline
-from assay.pipeline.documents import document_column
+from assay.pipeline.execution import open_store
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.publishing import Publication
-from assay.pipeline.steps import BoundDocumentPrice, BoundPrice, RowStep, WholeStep
-from assay.pipeline.steps.blame import blamed
+from assay.pipeline.retracing import Traced, find, through
+from assay.pipeline.steps import BoundDocumentPrice, BoundPrice
 from assay.pricing import Receipt
-from assay.runs import Run
+from assay.runs import DeadLetter, Run
 from assay.settings import Settings
 
 _AMOUNTS = ("base", "discount", "net", "tax", "gross", "payable")
@@ -93,19 +94,30 @@ def explain(pipeline: Pipeline, run: Run, key: str, settings: Settings) -> Expla
     values = key.split("/", len(names) - 1) if len(names) > 1 else [key]
     if len(values) != len(names):
         raise ConfigurationError(f'the key is {"/".join(names)}, of {len(names)} parts, and "{key}" has {len(values)}')
-    ledger = run.ledger or {}
-    files = [file["name"] for file in ledger.get("files", [])]
-    plan = make_plan(pipeline, params=run.definition.get("params", {}), settings=settings, source=files or None)
-    plan.open()
     wanted = pl.all_horizontal(pl.col(name).cast(pl.String) == value for name, value in zip(names, values, strict=True))
-    found = _rows(plan, wanted)
-    if not found.height:
-        missing = NotFoundError("accepted record", key)
-        missing.add_note(f"it may have been rejected (and mended and replayed since): assay rejects list {run.id}")
-        raise missing
-    first = found.row(0, named=True)
-    rows, steps, prices = _through(plan, found, wanted)
-    published = _published(plan, run, names, wanted)
+    with open_store(settings) as store:
+        base = run if run.parent is None else store.get(run.parent)
+        files = [file["name"] for file in (base.ledger or {}).get("files", [])]
+        params = run.definition.get("params", {})
+        plan = make_plan(pipeline, params=params, settings=settings, source=files or None)
+        with closing(plan):
+            plan.open()
+            traced = find(plan, store, run, wanted)
+            if traced is None:
+                missing = NotFoundError("accepted record", key)
+                missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {base.id}")
+                raise missing
+            return _explained(plan, run, traced, names, wanted)
+
+
+def _explained(plan: Plan, run: Run, traced: Traced, names: list[str], wanted: pl.Expr) -> Explanation:
+    first = traced.found.row(0, named=True)
+    steps: list[tuple[str, list[dict[str, Any]]]] = []
+    prices: list[Priced] = []
+    for stage in through(plan, traced):
+        if isinstance(stage.step, BoundPrice | BoundDocumentPrice):
+            prices += _priced(stage.step, stage.before, stage.after, traced.mine)
+        steps.append((stage.step.name, _made(stage.before.filter(traced.mine), stage.after.filter(traced.mine))))
     explanation = Explanation(
         run.id,
         {name: first[name] for name in names},
@@ -113,60 +125,11 @@ def explain(pipeline: Pipeline, run: Run, key: str, settings: Settings) -> Expla
         {name: first[name] for name in visible(plan.reader.schema).names()},
         steps,
         prices,
-        published,
-        list(_notes(plan, run, rows)),
+        _published(plan, traced.by, names, wanted),
+        list(_notes(plan, traced, ended=bool(steps) and not steps[-1][1])),
     )
     explanation.differences.extend(_differences(explanation))
     return explanation
-
-
-def _rows(plan: Plan, wanted: pl.Expr) -> pl.DataFrame:
-    reader = replace(plan.reader, traced=True)
-    document = plan.pipeline.source.reject_with
-    found = []
-    for batch in reader.batches(plan.files()):
-        frame = batch.frame.filter(wanted)
-        if frame.height:
-            found.append(frame if document is None else frame.with_columns(document_column(document)))
-    return pl.concat(found) if found else pl.DataFrame()
-
-
-def _through(
-    plan: Plan, found: pl.DataFrame, wanted: pl.Expr
-) -> tuple[pl.DataFrame, list[tuple[str, list[dict[str, Any]]]], list[Priced]]:
-    """Take the rows (and those of their documents, where a book wants them) through the steps."""
-    rows = _with_documents(plan, found)
-    key = found.row(0, named=True)
-    mine = pl.all_horizontal(pl.col(name) == key[name] for name in ("_source", "_record"))
-    rows = rows.select(plan.input_schema.names())
-    steps: list[tuple[str, list[dict[str, Any]]]] = []
-    prices: list[Priced] = []
-    for step in plan.steps:
-        before = rows
-        if isinstance(step, WholeStep):
-            with blamed(step):
-                rows = step.apply_whole(rows.lazy()).rows.collect()
-        elif isinstance(step, RowStep):
-            with blamed(step):
-                rows = step.apply(rows).rows
-        if isinstance(step, BoundPrice | BoundDocumentPrice):
-            prices += _priced(step, before, rows, mine)
-        steps.append((step.name, _made(before.filter(mine), rows.filter(mine))))
-        if not rows.filter(mine).height:
-            break
-    return rows.filter(mine), steps, prices
-
-
-def _with_documents(plan: Plan, found: pl.DataFrame) -> pl.DataFrame:
-    wanting = [step for step in plan.steps if isinstance(step, BoundDocumentPrice)]
-    if not wanting:
-        return found
-    column = wanting[0].inputs["document_id"]
-    if column not in plan.input_schema:
-        raise ConfigurationError(
-            f"{column}, which names the document, is made by a step: a record cannot be explained without all others"
-        )
-    return _rows(plan, pl.col(column).is_in(found[column].implode()))
 
 
 def _priced(
@@ -174,7 +137,7 @@ def _priced(
 ) -> Iterator[Priced]:
     kept = before.join(after, on=["_source", "_record"], how="semi", maintain_order="left")
     if isinstance(step, BoundDocumentPrice):
-        document = step.inputs["document_id"]
+        document = step.document
         for value in kept.filter(mine)[document].unique(maintain_order=True):
             lines = kept.filter(pl.col(document) == value)
             receipts = step.quote(lines).receipts
@@ -214,22 +177,34 @@ def _published(plan: Plan, run: Run, names: list[str], wanted: pl.Expr) -> dict[
     return found
 
 
-def _notes(plan: Plan, run: Run, rows: pl.DataFrame) -> Iterator[str]:
+def _notes(plan: Plan, traced: Traced, *, ended: bool) -> Iterator[str]:
+    run, letter = traced.by, traced.letter
+    if letter is not None:
+        yield _fate(letter)
     if run.definition.get("fingerprint") != plan.fingerprint:
         yield "the pipeline, a price book or a lookup has changed since this run: what follows is by today's"
-    now = {file.name: file for file in plan.files()}
-    for file in (run.ledger or {}).get("files", []):
-        name, size = file["name"], file.get("size")
-        path = now[name].path if name in now else None
-        if size and path is not None and path.stat().st_size != size:
-            yield f"{name} has changed since the run: its size was {size:,} bytes and is {path.stat().st_size:,}"
+    if letter is None or letter.state != "replayed":
+        now = {file.name: file for file in plan.files()}
+        for file in (run.ledger or {}).get("files", []):
+            name, size = file["name"], file.get("size")
+            path = now[name].path if name in now else None
+            if size and path is not None and path.stat().st_size != size:
+                yield f"{name} has changed since the run: its size was {size:,} bytes and is {path.stat().st_size:,}"
     if run.status != "published":
         yield f"the run is {run.status}: it has published nothing"
-    if not rows.height:
-        yield (
-            "the record was filtered or rejected by the last step shown; if it has been mended and replayed, what "
-            f"is published of it came of its mended bytes, which are not read here: assay rejects list {run.id}"
-        )
+    if ended:
+        yield "the record was filtered or rejected by the last step shown: nothing is published of it"
+
+
+def _fate(letter: DeadLetter) -> str:
+    """What has become of a record that the run rejected."""
+    seen = f"assay rejects show {letter.run} {letter.number}"
+    if letter.state == "replayed":
+        how = "as it was" if letter.edited is None else "as it was mended"
+        return f"run {letter.run} rejected the record, and run {letter.closed_by} replayed it {how}: {seen}"
+    first = letter.errors[0]
+    done = f", and it was discarded: {letter.closed_by}" if letter.state == "discarded" else ""
+    return f"run {letter.run} rejected the record ({first['type']}: {first['msg']}){done}: {seen}"
 
 
 def _differences(explanation: Explanation) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
+from assay.pipeline.documents import DOCUMENT_REJECTED
 from assay.runs import Run, RunStore
 
 _MANY_PERCENT = 10
@@ -14,7 +15,7 @@ def many_rejects(rejected: int, read: int, reasons: Mapping[str, int]) -> Iterat
     """That a large share was rejected, and nothing says how many may be."""
     if rejected * 100 <= read * _MANY_PERCENT:
         return
-    causes = {kind: count for kind, count in reasons.items() if kind != "document_rejected"} or reasons
+    causes = {kind: count for kind, count in reasons.items() if kind != DOCUMENT_REJECTED} or reasons
     kind, count = max(causes.items(), key=lambda reason: reason[1])
     yield (
         f"{100 * rejected / read:.0f} % of the records were rejected, most for {kind} ({count:,}); "

@@ -64,11 +64,11 @@ def find(settings: Settings) -> tuple[dict[str, Pipeline], list[Broken]]:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a pipeline's file is code of its own
             broken.append(Broken(file, _words(error, file)))
             continue
-        for value in vars(module).values():
-            if not isinstance(value, Pipeline):
-                continue
-            if value.name in found and origin[value.name] != file:
-                reason = f'pipeline "{value.name}" is defined in {_shown(origin[value.name])} as well'
+        # One pipeline may have two names in a file.
+        for value in {id(value): value for value in vars(module).values() if isinstance(value, Pipeline)}.values():
+            if value.name in found:
+                other = f"{_shown(origin[value.name])} as well" if origin[value.name] != file else "this file twice"
+                reason = f'pipeline "{value.name}" is defined in {other}'
                 broken.append(Broken(file, reason, value.name))
                 continue
             found[value.name] = _described(value, module).at(file.parent)

@@ -21,7 +21,7 @@ from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.incremental import check_incremental
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.steps import BoundStep, Deduplicate, Price, Reconcile
-from assay.pipeline.steps.protocol import Asking, Holding, need_columns
+from assay.pipeline.steps.protocol import Asking, Holding, Remarked, Remarks, need_columns
 from assay.reading import SourceFile, SourceLike
 from assay.records import TRACE, RecordReader
 from assay.settings import Settings
@@ -81,6 +81,11 @@ class Plan:
     def lookups(self) -> dict[str, LookupStats]:
         """What each lookup did so far, by the name of its step."""
         return {step.name: step.stats for step in self.steps if isinstance(step, Asking)}
+
+    @property
+    def remarks(self) -> dict[str, Remarks]:
+        """What is worth knowing of the steps before they run, by their names."""
+        return {step.name: step.remarks for step in self.steps if isinstance(step, Remarked)}
 
     @property
     def fingerprint(self) -> str:

@@ -17,7 +17,7 @@ from assay.pipeline.feed import Feed
 from assay.pipeline.plan import Plan
 from assay.pipeline.rejecting import RejectLog
 from assay.pipeline.spool import Spool
-from assay.pipeline.steps import REJECTED, Outcome, RowStep, WholeStep
+from assay.pipeline.steps import REJECTED, Outcome, RowStep, Spooling, WholeStep
 from assay.pipeline.steps.blame import blamed
 from assay.runs import Ledger
 
@@ -145,6 +145,8 @@ class Processing:
         came = self._write_counted(spool, frames)
         begun = time.perf_counter()
         made = Spool(folder / "made", step.schema)
+        if isinstance(step, Spooling):
+            step.spool_in(folder / "spool")
         with blamed(step):
             outcome = step.apply_whole(spool.scan())
             rows = made.write(outcome.rows.collect_batches(maintain_order=True))

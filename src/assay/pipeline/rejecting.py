@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from assay.pipeline.context import DOCUMENT, IDENTITY
-from assay.pipeline.documents import DocumentFinder
+from assay.pipeline.documents import DOCUMENT_REJECTED, DocumentFinder, blame, with_its_document
 from assay.pipeline.feed import Feed, record_processor
 from assay.pipeline.plan import Plan
 from assay.pipeline.steps import REJECTED
@@ -84,8 +84,8 @@ class RejectLog:
                 [
                     worded(
                         (self._column or "",),
-                        "document_rejected",
-                        f"Its document is rejected: {self.documents[document]}",
+                        DOCUMENT_REJECTED,
+                        with_its_document(self.documents[document]),
                         document,
                     )
                 ],
@@ -162,7 +162,7 @@ class RejectLog:
         if document is None:
             self.unknown_documents += 1
         else:
-            self.documents.setdefault(document, _blame(source, record, errors))
+            self.documents.setdefault(document, blame(source, record, errors))
 
 
 def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
@@ -187,9 +187,3 @@ def purge_expired(store: RunStore, pipeline: str, days: int | None) -> dict[str,
     if days is None:
         return {}
     return store.purge_rejects(pipeline, dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
-
-
-def _blame(source: str, record: int, errors: list[dict[str, str]]) -> str:
-    first = errors[0]
-    field = f"{first['loc']}: " if first["loc"] else ""
-    return f"{source} record {record}: {field}{first['type']}"

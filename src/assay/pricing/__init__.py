@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.money import allocate, round_money
 from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
+from assay.pricing.binding import Inputs, column_of
 from assay.pricing.book import PriceBook
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.rates import NO_RATE, Rates, RatesTable
@@ -47,12 +48,14 @@ from assay.pricing.strategies import (
     Volume,
 )
 from assay.pricing.tiers import Tier
+from assay.pricing.twin import SIBLING
 from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import Column
 from assay.pricing.verification import Verifier
 
 __all__ = [
     "NO_RATE",
+    "SIBLING",
     "Amount",
     "AmountOff",
     "BatchRating",
@@ -77,6 +80,7 @@ __all__ = [
     "FreeUnits",
     "Graduated",
     "GraduatedPercentage",
+    "Inputs",
     "Item",
     "Line",
     "Maximum",
@@ -113,6 +117,7 @@ __all__ = [
     "Volume",
     "Wording",
     "allocate",
+    "column_of",
     "register",
     "round_money",
     "strategy",

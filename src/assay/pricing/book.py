@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import html
 import json
@@ -19,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -28,17 +28,30 @@ from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError, nearest
 from assay.money import EXACT, MAX_DIGITS, MAX_MINOR_UNITS, minor_units
+from assay.pricing.binding import (
+    Inputs,
+    advice,
+    bound,
+    check_columns,
+    column_of,
+    currency_columns,
+    foreign,
+    says_currency,
+    slip_of,
+    unknown_input,
+)
 from assay.pricing.documents import as_lazy, by_document
-from assay.pricing.loading import read_book, worded
+from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
 from assay.pricing.rates import RATE_PLACES, Rates, as_table
 from assay.pricing.receipt import DocumentReceipt, Receipt
-from assay.pricing.registry import parsed_step, strategy, strategy_kinds
+from assay.pricing.registry import parsed_step
 from assay.pricing.step import Step
 from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.terms import BookRounding, Negative, Terms
 from assay.pricing.totals import totals_of, totals_schema
-from assay.pricing.twin import ERROR, Runner, Twin, check_columns, receipt_type, taxes_type
+from assay.pricing.twin import ERROR, Runner, Twin, receipt_type, taxes_type
+from assay.pricing.values import at_least_one
 from assay.pricing.verification import Verifier
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
@@ -75,7 +88,7 @@ class PriceBook(BaseModel):
     zone: str | None = None
     negative: Negative = "mirror"
     mixed: bool = False
-    steps: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
+    steps: tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...]
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -88,8 +101,7 @@ class PriceBook(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            kinds = [strategy(kind) for kind in strategy_kinds()]
-            raise worded(error, [cls, *kinds], str(path)) from None
+            raise worded(error, content, str(path)) from None
 
     def dump(self) -> str:
         """The book as canonical JSON text; loading it gives an equal book."""
@@ -113,6 +125,45 @@ class PriceBook(BaseModel):
         """Names of the inputs that are used where they are given."""
         own = frozenset().union(*(step.optional_inputs for step in self.steps))
         return (own | _COMMON) - self.required_inputs()
+
+    def unbound_inputs(self, schema: pl.Schema, inputs: Inputs | None = None) -> frozenset[str]:
+        """Names of the optional inputs that no column of such a frame gives, and that nobody has said None of."""
+        given = inputs or {}
+        return frozenset(
+            name for name in self.optional_inputs() if name not in given and column_of(name, given, schema) is None
+        )
+
+    def doubts(self, schema: pl.Schema, inputs: Inputs | None = None) -> list[str]:
+        """What may well not be meant in pricing such a frame: a sentence each.
+
+        A column that looks as if it said a currency, a conversion that no currency reaches, a column whose name is
+        near that of an optional input.
+        """
+        unbound = self.unbound_inputs(schema, inputs)
+        found = [
+            f'no column gives the input currency, and "{column}" looks like one: {advice(column, self.currency)}'
+            for column in self._unasked(schema, inputs)
+        ]
+        if "currency" in unbound and not found:
+            found += [
+                f"no column gives the input currency, so that {step.id} takes every row for one in {self.currency}: "
+                'give inputs={"currency": ...}, or None for it, if that is meant'
+                for step in self.steps
+                if step.converts
+            ]
+        taken = {*(inputs or {}).values(), *self.required_inputs(), *self.optional_inputs()}
+        free = [name for name in schema.names() if name not in taken]
+        for name in sorted(unbound - {"currency"}):
+            slip = slip_of(name, free)
+            if slip is not None:
+                found.append(f'no column gives the input {name}, and "{slip}" is near: inputs={{"{name}": "{slip}"}}?')
+        return found
+
+    def idle_conversion(self, schema: pl.Schema, inputs: Inputs | None = None) -> str | None:
+        """Id of a conversion that can never convert: into the book's currency, where rows cannot say another one."""
+        if "currency" not in self.unbound_inputs(schema, inputs):
+            return None
+        return next((step.id for step in self.steps if getattr(step, "to", None) == self.currency), None)
 
     def rate_tables(self) -> frozenset[str]:
         """Names of the rates tables that must be given when pricing."""
@@ -158,13 +209,16 @@ class PriceBook(BaseModel):
         Args:
             rates: The tables that `rate_tables` names.
             inputs: Values by name, such as `quantity=10`: Decimal, int or decimal string; `currency` is the item's,
-                by default the book's. What the book does not ask for is left alone, so that a row can be passed.
+                by default the book's. A row that has more than the book asks for goes to `quote_document([row])`.
 
         Raises:
             PricingError: The item cannot be priced; names the step and the reason, as `price` does for a row.
-            ConfigurationError: An input or a rates table is missing, or an input is a float (also a TypeError).
+            ConfigurationError: An input or a rates table is missing, the book knows no such input, or an input is a
+                float (also a TypeError).
         """
-        return self.quote_document([inputs], rates=rates).receipts[0]
+        self._check_given(inputs, every=True)
+        with localcontext(EXACT):
+            return self._runner(rates).document([inputs]).receipt().receipts[0]
 
     def quote_document(
         self, lines: Iterable[Mapping[str, object]], *, rates: Mapping[str, Rates] | None = None
@@ -172,7 +226,8 @@ class PriceBook(BaseModel):
         """Price the lines of one document by the reference.
 
         Args:
-            lines: The inputs of each line, as in `quote`; `document_id` is not looked at.
+            lines: The inputs of each line, as in `quote`; `document_id` is not looked at. What the book does not ask
+                for is left alone, so that rows can be passed, unless it is a currency under another name.
             rates: The tables that `rate_tables` names.
 
         Raises:
@@ -193,7 +248,7 @@ class PriceBook(BaseModel):
         self,
         frame: pl.LazyFrame | pl.DataFrame,
         *,
-        inputs: Mapping[str, str] | None = None,
+        inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
@@ -209,7 +264,8 @@ class PriceBook(BaseModel):
 
         Args:
             frame: Decimal or integer columns for the inputs; a String or Enum column `currency`, if rows differ.
-            inputs: The book's input names to the frame's columns, where they differ.
+            inputs: The book's input names to the frame's columns, where they differ; None for an input that no column
+                shall give, such as `{"currency": None}` where all rows are in the book's.
             rates: The tables that `rate_tables` names.
             receipts: Add the column `receipt`, a list of structs: a `Line` each. Quantities and rates of more than 18
                 decimal places, or more than 20 digits before the point, are null there.
@@ -221,7 +277,8 @@ class PriceBook(BaseModel):
                 by the reference; a difference raises PricingError on collect.
 
         Raises:
-            ConfigurationError: A column is missing, a float (also a TypeError), or in the way of an output.
+            ConfigurationError: A column is missing, a float (also a TypeError), or in the way of an output; on collect
+                also that rows say another currency in a column that is no input.
         """
         lazy = _lazy(frame)
         schema = lazy.collect_schema()
@@ -229,7 +286,7 @@ class PriceBook(BaseModel):
         if verify:
             verifier = Verifier(self, verify, inputs=inputs or {}, rates=rates)
             twin = replace(twin, verify=verifier.check)
-        document = (inputs or {}).get("document_id", "document_id")
+        document = bound(inputs).get("document_id", "document_id")
         if not self.concerns_documents() or document not in schema:
             return twin.lazily(lazy).select(wanted)
         twin.check(schema)
@@ -240,30 +297,33 @@ class PriceBook(BaseModel):
         self,
         frame: pl.LazyFrame | pl.DataFrame,
         *,
-        inputs: Mapping[str, str] | None = None,
+        inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
+        spool: Path | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Price like `price`, a part at a time: each has all rows of its documents.
 
         Documents whose rows do not stand together are put together, so that the order of rows is that of `price` only
-        where they do. Rows must say their document.
+        where they do. Rows must say their document. Many rows are kept on disk meanwhile, in a temporary folder below
+        `spool`.
         """
         lazy = _lazy(frame)
         schema = lazy.collect_schema()
         twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
-        document = (inputs or {}).get("document_id", "document_id")
+        document = bound(inputs).get("document_id", "document_id")
         if document not in schema:
             raise ConfigurationError(f'no column "{document}" says which document a row belongs to')
         twin.check(schema)
-        return (part.select(wanted) for part in by_document(lazy, document, twin.eagerly, one_row_each=False))
+        parts = by_document(lazy, document, twin.eagerly, one_row_each=False, spool=spool)
+        return (part.select(wanted) for part in parts)
 
     def totals(
         self,
         frame: pl.LazyFrame | pl.DataFrame,
         *,
-        inputs: Mapping[str, str] | None = None,
+        inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
     ) -> pl.LazyFrame:
         """Price every row and add up the documents: a row each, in the order of their first lines.
@@ -276,15 +336,15 @@ class PriceBook(BaseModel):
         Arguments and errors are those of `price`; rows must say their document.
         """
         lazy = _lazy(frame)
-        names = dict(inputs or {})
+        names = bound(inputs)
         schema = lazy.collect_schema()
         outputs = self.output_schema()
         amount = outputs["net"]
         all_outputs = outputs | dict.fromkeys((*DUE, "allowance", "surcharge"), amount) | {"taxes": self._taxes_type()}
         needed = self.required_inputs() | {"document_id"}
-        check_columns(needed, needed | self.optional_inputs(), names, frozenset(all_outputs), schema)
+        check_columns(needed, needed | self.optional_inputs(), inputs or {}, frozenset(all_outputs), schema)
         document, kind = names.get("document_id", "document_id"), names.get("line_kind", "line_kind")
-        twin = Twin(self._runner(rates), names, all_outputs, raising=True)
+        twin = Twin(self._runner(rates), names, all_outputs, raising=True, unasked=self._unasked(schema, inputs))
         twin.check(schema)
         made = totals_schema(schema[document], amount, self._taxes_type())
 
@@ -311,6 +371,14 @@ class PriceBook(BaseModel):
         heading = html.escape(f"{self.name or 'price book'}, {self.currency}, {self.rounding}")
         return f"<table><caption>{heading}</caption><tbody>{rows}</tbody></table>"
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise in_our_words(error, cls) from None
+
     @field_validator("currency")
     @classmethod
     def _with_minor_units(cls, currency: str) -> str:
@@ -331,6 +399,7 @@ class PriceBook(BaseModel):
     @field_validator("steps")
     @classmethod
     def _with_ids(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        at_least_one(steps)
         taken = Counter(step.id for step in steps if step.id is not None)
         twice = [name for name, count in taken.items() if count > 1]
         if twice:
@@ -400,7 +469,7 @@ class PriceBook(BaseModel):
     def _twin(
         self,
         schema: pl.Schema,
-        inputs: Mapping[str, str] | None,
+        inputs: Inputs | None,
         rates: Mapping[str, Rates] | None,
         *,
         receipts: bool,
@@ -409,12 +478,18 @@ class PriceBook(BaseModel):
         """The twin for frames of these columns, and the columns that come out."""
         if errors not in ("raise", "column"):
             raise ConfigurationError(f'errors is "raise" or "column", not {errors!r}')
-        names = dict(inputs or {})
         outputs = self.output_schema(errors, receipts=receipts)
         needed = self.required_inputs()
-        check_columns(needed, needed | self.optional_inputs(), names, frozenset(outputs), schema)
+        check_columns(needed, needed | self.optional_inputs(), inputs or {}, frozenset(outputs), schema)
         wanted = [*schema.names(), *(name for name in outputs if name not in schema)]
-        return Twin(self._runner(rates), names, outputs, raising=errors == "raise"), wanted
+        unasked = self._unasked(schema, inputs)
+        return Twin(self._runner(rates), bound(inputs), outputs, raising=errors == "raise", unasked=unasked), wanted
+
+    def _unasked(self, schema: pl.Schema, inputs: Inputs | None) -> list[str]:
+        """Columns that look as if they said a currency, where no column gives that input and nobody means it so."""
+        given = inputs or {}
+        asked = "currency" in given or "currency" in schema
+        return [] if asked else [name for name in currency_columns(schema) if name not in given.values()]
 
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
@@ -439,17 +514,31 @@ class PriceBook(BaseModel):
             mixed=self.mixed,
         )
 
-    def _check_given(self, inputs: Mapping[str, object]) -> None:
+    def _check_given(self, inputs: Mapping[str, object], *, every: bool = False) -> None:
+        """See that what the book needs is given, that no currency is overlooked, and (`every`) that all is known."""
         # A row may have any columns besides; but one in another currency must not be billed in the book's by a slip.
-        slip = difflib.get_close_matches("currency", inputs, n=1, cutoff=0.85)
-        if slip and slip[0] != "currency" and "currency" not in inputs:
-            raise ConfigurationError(f'no input "{slip[0]}"; did you mean "currency"?')
-        missing = sorted(self.required_inputs() - inputs.keys() - {"document_id"})
+        if "currency" not in inputs:
+            slip = slip_of("currency", (name for name in inputs if not says_currency(name)))
+            if slip is not None:
+                raise ConfigurationError(f'no input "{slip}"; did you mean "currency"?')
+            for name in filter(says_currency, inputs):
+                codes = foreign([inputs[name]], self.currency)
+                if codes:
+                    raise ConfigurationError(
+                        f"{name} says {codes[0]}, and the input currency is not given, so that the line would be "
+                        f'priced in {self.currency}: give it as "currency", which may be {self.currency}'
+                    )
+        needed = self.required_inputs()
+        missing = sorted(needed - inputs.keys() - {"document_id"})
         if missing:
             given = ", ".join(inputs) or "none"
             near = [f'"{found}" is near {name}' for name in missing if (found := nearest(name, inputs))]
             hint = f" ({'; '.join(near)})" if near else ""
             raise ConfigurationError(f"the book needs the inputs {', '.join(missing)}; given: {given}{hint}")
+        unasked = inputs.keys() - needed if every else set()
+        if unasked and (unknown := sorted(unasked - self.optional_inputs())):
+            known = needed | self.optional_inputs()
+            raise ConfigurationError("\n".join(unknown_input(name, needed, known) for name in unknown))
 
     def _runner(self, rates: Mapping[str, Rates] | None) -> Runner:
         return Runner(

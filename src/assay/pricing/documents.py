@@ -45,7 +45,13 @@ def as_lazy(parts: Callable[[], Iterable[pl.DataFrame]], schema: pl.Schema) -> p
 
 
 def by_document(
-    frame: pl.LazyFrame, document: str, apply: Apply, *, one_row_each: bool = True, part_rows: int = PART_ROWS
+    frame: pl.LazyFrame,
+    document: str,
+    apply: Apply,
+    *,
+    one_row_each: bool = True,
+    part_rows: int = PART_ROWS,
+    spool: Path | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Apply a function to all rows, whole documents at a time; documents of one part at a time in memory.
 
@@ -55,6 +61,7 @@ def by_document(
         apply: Makes a row of each row, in order, or (`one_row_each` false) rows of each document.
         one_row_each: Whether the order of rows must be that of the frame; else it is the order of documents.
         part_rows: Rows of a part.
+        spool: The folder in which a temporary one is made; the system's where None.
     """
     batches = frame.collect_batches(chunk_size=max(1, part_rows // 4), maintain_order=True)
     start: list[pl.DataFrame] = []
@@ -68,17 +75,17 @@ def by_document(
         whole = pl.concat(start) if start else frame.collect_schema().to_frame()
         yield apply(whole.rechunk(), 0)
         return
-    with tempfile.TemporaryDirectory(prefix="assay-documents-") as folder:
-        spool = _Spool(Path(folder), document)
+    with tempfile.TemporaryDirectory(prefix="assay-documents-", dir=spool) as folder:
+        spooled = _Spool(Path(folder), document)
         for batch in start:
-            spool.add(batch)
+            spooled.add(batch)
         start.clear()
         for batch in batches:
-            spool.add(batch)
-        if spool.contiguous():
-            yield from _contiguous(spool, apply, part_rows)
+            spooled.add(batch)
+        if spooled.contiguous():
+            yield from _contiguous(spooled, apply, part_rows)
         else:
-            yield from _bucketed(spool, apply, part_rows, one_row_each=one_row_each)
+            yield from _bucketed(spooled, apply, part_rows, one_row_each=one_row_each)
 
 
 class _Spool:

@@ -1,16 +1,16 @@
-"""Reading a price book's file, and wording what is wrong with it."""
+"""Reading a price book's file, and wording what is wrong with a book."""
 
 from __future__ import annotations
 
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from assay.errors import ConfigurationError, nearest
 
@@ -34,16 +34,32 @@ def read_book(path: Path) -> object:
     return parse(text, str(path))
 
 
-def worded(error: ValidationError, models: Iterable[type[BaseModel]], where: str | None = None) -> ConfigurationError:
-    """One error that lists all that is wrong, each with its key.
+def in_our_words(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+    """The same errors of a model, each saying what is wrong and what may be written instead."""
+    found = error.errors(include_url=False)
+    meant = {
+        (*one["loc"][:-1], near)
+        for one in found
+        if _theirs(one, "extra_forbidden") and (near := nearest(str(one["loc"][-1]), _fields(model, one["loc"])))
+    }
+    lines: list[InitErrorDetails] = []
+    for one in found:
+        if _theirs(one, "missing") and one["loc"] in meant:
+            continue  # it is there, misspelt
+        reason = PydanticCustomError(one["type"], "{reason}", {"reason": _reason(one, model)})
+        lines.append({"type": reason, "loc": one["loc"], "input": one["input"]})
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def worded(error: ValidationError, content: object, where: str | None = None) -> ConfigurationError:
+    """One error that lists all that is wrong, each with its key; steps are counted from 1.
 
     Args:
-        error: What Pydantic found.
-        models: Whose fields a misspelt key may have meant.
+        error: What is wrong, in our words.
+        content: What was validated.
         where: The file, or None.
     """
-    fields = {name for model in models for name in model.model_fields}
-    messages = list(_messages(error.errors(include_url=False), fields))
+    messages = [(_place(one["loc"], content), one["msg"]) for one in error.errors(include_url=False)]
     if len(messages) == 1:
         key, message = messages[0]
         place = f"{where}: {key}" if where and key else where or key or None
@@ -52,27 +68,75 @@ def worded(error: ValidationError, models: Iterable[type[BaseModel]], where: str
     return ConfigurationError(f"{len(messages)} errors\n{listed}", where=where)
 
 
-def _messages(errors: Iterable[ErrorDetails], fields: Iterable[str]) -> Iterator[tuple[str, str]]:
-    errors = list(errors)
-    meant = {
-        (*error["loc"][:-1], near): error["loc"]
-        for error in errors
-        if error["type"] == "extra_forbidden" and (near := nearest(str(error["loc"][-1]), fields))
-    }
-    for error in errors:
-        if error["type"] == "missing" and error["loc"] in meant:
-            continue  # it is there, misspelt
-        inside = [other for other in errors if other["loc"][: len(error["loc"])] == error["loc"]]
-        if error["type"] == "too_short" and len(inside) > 1:
-            continue  # none is left, since all are wrong
-        key = ".".join(str(part) for part in error["loc"])
-        if error["type"] == "extra_forbidden":
-            near = nearest(str(error["loc"][-1]), fields)
-            yield key, f"no such key{f'; did you mean {near}?' if near else ''}"
-        elif error["type"] == "missing":
-            yield key, "is missing"
+def _place(loc: Sequence[int | str], content: object) -> str:
+    """In words: "step 2 (graduated), tier 1, up_to"."""
+    parts: list[str] = []
+    at = content
+    for part in loc:
+        try:
+            at = at[part]  # type: ignore[index]  # what cannot be indexed is told apart by the error
+        except (KeyError, IndexError, TypeError):
+            at = None
+        if isinstance(part, int):
+            kind = at.get("kind") if isinstance(at, Mapping) else None
+            parts[-1] = f"{parts[-1].removesuffix('s')} {part + 1}" + (f" ({kind})" if isinstance(kind, str) else "")
         else:
-            yield key, error["msg"]
+            parts.append(part)
+    return ", ".join(parts)
+
+
+def _theirs(error: ErrorDetails, kind: str) -> bool:
+    """Whether it is an error of this kind as Pydantic words it; those of a model inside are in our words already."""
+    return error["type"] == kind and "reason" not in error.get("ctx", {})
+
+
+# Kinds of Pydantic's errors, by their beginnings, and what is said of them.
+_WORDS = {
+    "missing": "is missing",
+    "int_": "{given} is no whole number",
+    "bool_": "{given} is neither true nor false",
+    "date_": "{given} is no day; write it as 2026-02-03",
+    "string_type": "{given} is no text",
+    "string_too_short": "is empty",
+    "tuple_type": "{given} is no list",
+    "greater_than_equal": "{given} is not at least {ge}",
+    "greater_than": "{given} is not above {gt}",
+    "less_than_equal": "{given} is not at most {le}",
+    "less_than": "{given} is not below {lt}",
+}
+
+
+def _reason(error: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if "reason" in context:
+        return error["msg"]
+    shown = json.dumps(given, default=str, ensure_ascii=False)
+    if kind == "extra_forbidden":
+        near = nearest(str(error["loc"][-1]), _fields(model, error["loc"]))
+        return "no such key" + (f"; did you mean {near}?" if near else "")
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        near = nearest(given, known) if isinstance(given, str) else None
+        return f"{shown} is none of {', '.join(known)}" + (f'; did you mean "{near}"?' if near else "")
+    words = next((words for start, words in _WORDS.items() if kind.startswith(start)), None)
+    return error["msg"] if words is None else words.format(given=shown, **context)
+
+
+def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> set[str]:
+    """Keys that may stand at a place: those of the model, and of the models inside where the place is inside."""
+    fields = set(model.model_fields)
+    return fields if len(loc) == 1 else _inner_fields(model)
+
+
+def _inner_fields(model: type[BaseModel]) -> set[str]:
+    found: set[str] = set()
+    waiting: list[object] = [field.annotation for field in model.model_fields.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            found |= set(one.model_fields)
+        waiting += get_args(one)
+    return found
 
 
 def _toml(text: str, where: str) -> object:

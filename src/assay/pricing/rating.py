@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import exact_decimal, has_minor_units, minor_units, round_to, split
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from assay.pricing.step import Step
 
 Exact = Decimal | Fraction
+
+L = TypeVar("L")
+R = TypeVar("R")
 
 NAMES = frozenset({"document_id", "line_id"})
 """Inputs that only tell things apart."""
@@ -137,7 +141,7 @@ class Rating:
         return value
 
     def moment(self, name: str) -> dt.date | dt.datetime:
-        """The input of that name, a date or a datetime.
+        """The input of that name, a date or a datetime; a text is read as ISO 8601.
 
         Raises:
             PricingError: It is None.
@@ -146,8 +150,17 @@ class Rating:
         value = self._inputs[name]
         if value is None:
             raise self.error(f"{name} is null")
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return dt.date.fromisoformat(value)
+            with suppress(ValueError):
+                return dt.datetime.fromisoformat(value)
         if not isinstance(value, dt.date):
-            raise ConfigurationError(f"a {type(value).__name__} is no date or datetime", where=f"input {name}")
+            shown = f'"{value}"' if isinstance(value, str) else f"a {type(value).__name__}"
+            raise ConfigurationError(
+                f'{shown} is no date or datetime: give one, or a text such as "2026-02-03" or "2026-02-03T09:30+01:00"',
+                where=f"input {name}",
+            )
         return value
 
     def day(self, name: str) -> dt.date:
@@ -443,6 +456,28 @@ class Rating:
         return kind  # type: ignore[return-value]  # one of them
 
 
+def each_line(lines: Iterable[tuple[int, L]], of: Callable[[L], R]) -> list[R]:
+    """What each line gives, in order; all that cannot be priced are told together.
+
+    Args:
+        lines: With their places in the document, from 0.
+        of: Gives a line's value, or raises PricingError.
+
+    Raises:
+        PricingError: Its `lines` say which and why.
+    """
+    made: list[R] = []
+    wrong: dict[int, str] = {}
+    for place, line in lines:
+        try:
+            made.append(of(line))
+        except PricingError as error:
+            wrong[place] = str(error)
+    if wrong:
+        raise PricingError("; ".join(dict.fromkeys(wrong.values())), lines=wrong)
+    return made
+
+
 class DocumentRating:
     """The lines of one document while steps that concern all of them run.
 
@@ -479,9 +514,17 @@ class DocumentRating:
         """The first line; values that must be the same on all lines are read from it."""
         return self.lines[0]
 
+    def each(self, of: Callable[[Rating], R]) -> list[R]:
+        """What each line gives, in order.
+
+        Raises:
+            PricingError: Lines cannot be priced: these alone are to blame, and `lines` says why.
+        """
+        return each_line(enumerate(self.lines), of)
+
     def value(self, field: str, *, money: bool = False) -> Decimal:
         """A field of the step; where it names an input, that must be the same on all lines of the document."""
-        values = {line.money(field) if money else line.value(field) for line in self.lines}
+        values = set(self.each(lambda line: line.money(field) if money else line.value(field)))
         self.first.require(len(values) == 1, f"{field} differs within the document")
         return values.pop()
 
@@ -584,4 +627,7 @@ def _residue(amount: Decimal, exact: Exact) -> Decimal:
 
 def literal_elsewhere(field: str, terms: Terms, currency: str) -> str:
     """Why an amount that the book says cannot be used for an item in another currency."""
-    return f"{field} is in {terms.currency}, the row in {currency}"
+    return (
+        f"{field} is in {terms.currency}, the row in {currency}: let the row bring it, "
+        f'{field} = {{ column = "name of an input" }}'
+    )

@@ -7,13 +7,17 @@ import html
 from dataclasses import dataclass
 from decimal import Decimal
 
-from assay.money import EXACT, plain
+from assay.money import EXACT, minor_units, plain
+from assay.pricing.registry import strategy, strategy_kinds
 
 RESIDUE_PLACES = 18
 """Decimal places of a residue; one that needs more (of a division, mostly) is rounded half-even to as many."""
 
 DIVIDED = ", divided by the rate"
 """How the words of a conversion end where the rate divides; else it multiplies."""
+
+AT_PERCENT = ", at % off"
+"""How the words of units end of which the rate is a percentage that is taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,44 @@ class Line:
 
     @property
     def text(self) -> str:
-        """The line in words: "tier 2: 10 x 2.5", "7.5 % off 22.00"."""
+        """The line in words: "tier 2: 10 x 2.5", "7.5 % off 22.00", "up to the minimum of 5.00"."""
+        what = self.what
         rate = None if self.rate is None else plain(self.rate)
         tier = "" if self.tier is None else f"tier {self.tier}: "
-        if self.what.startswith("%"):
+        if what.startswith("%"):
             of = None if self.quantity is None else format(self.quantity, "f")
-            return tier + " ".join(part for part in (rate, self.what, of) if part is not None)
-        quantity = None if self.quantity is None else plain(self.quantity)
+            return tier + " ".join(part for part in (rate, what, of) if part is not None)
         if self.step == "convert":
-            sign = "/" if self.what.endswith(DIVIDED) else "x"
-            return f"{quantity} {sign} {rate} {self.what.partition(',')[0]}"
-        if self.what.endswith("flat fee"):
-            return f"{tier}{self.what} {rate}"
+            net = "" if self.quantity is None else format(self.quantity, "f")
+            return f"{net} {'/' if what.endswith(DIVIDED) else 'x'} {rate} {what.partition(',')[0]}"
+        quantity = None if self.quantity is None else plain(self.quantity)
+        if what.endswith(AT_PERCENT):
+            return f"{quantity} {what.removesuffix(AT_PERCENT)}, {rate} % off"
+        if what.endswith("flat fee"):
+            return f"{tier}{what} {rate}"
+        if what.endswith((" of", "price")) or what == "off":
+            return tier + self._of_money()
         numbers = " x ".join(part for part in (quantity, rate) if part is not None)
-        if self.what == "units":
+        if what == "units":
             return tier + numbers
-        return f"{tier}{self.what}: {numbers}" if numbers else tier + self.what
+        return f"{tier}{what}: {numbers}" if numbers else tier + what
+
+    def _of_money(self) -> str:
+        """Words that amounts of money follow, or stand among."""
+        quantity, rate = (None if value is None else self._money(value) for value in (self.quantity, self.rate))
+        if self.what == "off":
+            return f"{rate} off"
+        if quantity is not None and rate is not None:
+            share, rest = self.what.split(" ", 1)
+            return f"{share} of {quantity} {rest} {rate}"
+        return f"{self.what} {rate if quantity is None else quantity}"
+
+    def _money(self, value: Decimal) -> str:
+        """With the digits of the currency, at least."""
+        exponent = value.as_tuple().exponent
+        digits = minor_units(self.currency)
+        short = isinstance(exponent, int) and -exponent <= digits
+        return format(value.quantize(Decimal(1).scaleb(-digits), context=EXACT), "f") if short else plain(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +166,30 @@ class Receipt:
         return self.total
 
     def explain(self) -> str:
-        """The receipt as text, one line a step; what was rounded shows its exact value."""
-        rows = [(line.text, line.amount, _note(line, self.currency)) for line in self.lines]
+        """The receipt as text, one line a step; what was rounded shows its exact value.
+
+        Lines of steps that have changed nothing are left out; `lines` has them.
+        """
+        rows = [(line.text, line.amount, _note(line, self.currency)) for line in self._telling()]
         rows += [(name, amount, "") for name, amount in self._sums()]
         width = max(len(what) for what, _, _ in rows)
         digits = max(len(f"{amount:f}") for _, amount, _ in rows)
         heading = f"{'book ' + self.book + '  ' if self.book else ''}{self.currency}, {self.rounding_mode}"
         body = (f"  {what:<{width}}  {amount:>{digits}f}  {note}".rstrip() for what, amount, note in rows)
         return "\n".join((heading, *body))
+
+    def _telling(self) -> list[Line]:
+        """The lines of steps that have changed something, or are a price or a tax."""
+        found = []
+        known = strategy_kinds()
+        before: Line | None = None
+        for line in self.lines:
+            same = line.step == "convert" and (before is None or before.currency == line.currency)
+            nothing = not line.amount and not line.residue and (line.rate is not None or not line.quantity)
+            if not same and not (nothing and line.step in known and not _prices_or_taxes(line.step)):
+                found.append(line)
+            before = line
+        return found
 
     def _sums(self) -> list[tuple[str, Decimal]]:
         """The sums; those that concern only what is to pay where they say something else than the total."""
@@ -170,7 +212,7 @@ class Receipt:
             f"<tr><td>{html.escape(line.id)}</td><td>{html.escape(line.text)}</td>"
             f'<td style="text-align:right">{line.amount:f}</td>'
             f"<td>{html.escape(_note(line, self.currency))}</td></tr>"
-            for line in self.lines
+            for line in self._telling()
         )
         sums = "".join(
             f'<tr><th></th><th>{name}</th><th style="text-align:right">{amount:f}</th><th></th></tr>'
@@ -229,8 +271,39 @@ class DocumentReceipt:
         """With tax, by the name that the column has."""
         return self.tax_inclusive
 
+    def explain(self) -> str:
+        """The receipts of all lines as text, and what they come to."""
+        receipts = (f"line {number}  {one.explain()}" for number, one in enumerate(self.receipts, 1))
+        sums = [
+            ("sum of lines", self.sum_of_lines),
+            ("allowances", -self.allowances),
+            ("charges", self.charges),
+            ("net", self.net),
+            *(
+                (f"{plain(tax.rate)} % {tax.code} of {tax.base:f}", tax.amount)
+                for tax in self.taxes
+                if not tax.retained
+            ),
+            ("total", self.total),
+            ("retained tax", -self.retained),
+            ("prepaid", -self.prepaid),
+            ("rounding", self.rounding),
+            ("to pay", self.payable),
+        ]
+        always = ("sum of lines", "net", "total", "to pay")
+        shown = [(name, amount) for name, amount in sums if amount or name in always]
+        width = max(len(name) for name, _ in shown)
+        digits = max(len(f"{amount:f}") for _, amount in shown)
+        body = (f"  {name:<{width}}  {amount:>{digits}f}" for name, amount in shown)
+        return "\n".join((*receipts, f"document  {self.currency}", *body))
+
     def __repr__(self) -> str:
         return f"DocumentReceipt(payable={self.payable:f} {self.currency}, {len(self.receipts)} lines)"
+
+
+def _prices_or_taxes(kind: str) -> bool:
+    found = strategy(kind)
+    return found.prices or found.taxes
 
 
 def _note(line: Line, currency: str) -> str:

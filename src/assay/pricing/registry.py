@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic_core import PydanticCustomError
 
-from assay.errors import ConfigurationError, DuplicateError, UnknownNameError
+from assay.errors import ConfigurationError, DuplicateError, UnknownNameError, nearest
 from assay.pricing.step import Step
 
 ENTRY_POINTS = "assay.strategies"
@@ -45,12 +45,17 @@ def parsed_step(value: object) -> object:
     if isinstance(value, Step) or not isinstance(value, Mapping):
         return value
     kind = value.get("kind")
+    known = strategy_kinds()
     if not isinstance(kind, str):
-        raise PydanticCustomError("step_kind", "say the kind of step: {kinds}", {"kinds": ", ".join(strategy_kinds())})
+        near = next((str(key) for key in value if key not in Step.model_fields and nearest(str(key), ["kind"])), None)
+        meant = f"; did you mean kind by {near}?" if near else f": {', '.join(known)}"
+        raise PydanticCustomError("step_kind", "say the kind of step{meant}", {"meant": meant})
     try:
         found = strategy(kind)
     except UnknownNameError as error:
-        raise PydanticCustomError("step_kind", "{reason}", {"reason": error.message}) from error
+        near = nearest(kind, known)
+        reason = f'no pricing strategy "{kind}". Did you mean "{near}"?' if near else error.message
+        raise PydanticCustomError("step_kind", "{reason}", {"reason": reason}) from error
     return found.model_validate(dict(value))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from assay.pricing.loading import in_our_words
 from assay.pricing.terms import BookRounding
 from assay.pricing.values import Column
 
@@ -55,6 +56,14 @@ class Step(BaseModel):
     id: str | None = Field(default=None, min_length=1)
     rounding: BookRounding | None = None
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise in_our_words(error, cls) from None
+
     def inputs(self) -> frozenset[str]:
         """Names of the inputs that every item must bring for this step."""
         return self.amount_inputs | {column.column for _, column in _columns(self)}
@@ -97,8 +106,7 @@ class Step(BaseModel):
 
     def apply_document(self, at: DocumentRating) -> None:
         """Price the lines of a document: the reference of a step that concerns all of them."""
-        for line in at.lines:
-            self.apply(line)
+        at.each(self.apply)
 
     def open_expr(self, at: BatchRating) -> None:
         """Prepare columns before any step runs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from assay.errors import UnknownNameError
+from assay.errors import ConfigurationError, nearest
 from assay.money import MAX_MINOR_UNITS, Rounding, minor_units
 from assay.pricing.rates import RatesTable
 
@@ -82,8 +82,14 @@ class Terms:
         """A rate table by name.
 
         Raises:
-            UnknownNameError: It was not given.
+            ConfigurationError: It was not given.
         """
         if name not in self.tables:
-            raise UnknownNameError("rates table", name, self.tables)
+            near = nearest(name, self.tables)
+            given = f"; given: {', '.join(self.tables)}" if self.tables else ""
+            meant = f' ("{near}" is near)' if near else ""
+            raise ConfigurationError(
+                f'the book asks for the rates "{name}": give rates={{"{name}": {{"USD": "1.08", ...}}}}, or a '
+                f"RatesTable{given}{meant}"
+            )
         return self.tables[name]

@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Annotated, ClassVar, Protocol, TypeVar
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, plain
 from assay.pricing.batch import BatchRating
-from assay.pricing.values import Value
+from assay.pricing.values import AtLeastOne, Value
 
 
 class Edged(Protocol):
@@ -64,7 +64,7 @@ def _rising(tiers: tuple[T, ...]) -> tuple[T, ...]:
     return tiers
 
 
-Tiers = Annotated[tuple[Tier, ...], Field(min_length=1), AfterValidator(_rising)]
+Tiers = Annotated[tuple[Tier, ...], AtLeastOne, AfterValidator(_rising)]
 """One or more, each with a larger `up_to` than the one before; the last may have none."""
 
 rising = AfterValidator(_rising)

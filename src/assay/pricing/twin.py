@@ -10,17 +10,21 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import AssayError, ConfigurationError, PricingError, nearest
+from assay.errors import PricingError
 from assay.money import EXACT, MAX_DIGITS
 from assay.pricing.batch import DOUBT, GIVEN_CURRENCY, PART, POSITION, BatchRating
+from assay.pricing.binding import foreign, unasked_currency
 from assay.pricing.interleaving import interleaved
 from assay.pricing.rates import RATE_PLACES
-from assay.pricing.rating import DocumentRating, Rating
+from assay.pricing.rating import DocumentRating, Rating, each_line
 from assay.pricing.receipt import RESIDUE_PLACES, Line
 from assay.pricing.step import Step
 from assay.pricing.terms import Terms
 
 ERROR = "pricing_error"
+
+SIBLING = "document_rejected: "
+"""How the reason begins of a line that is not to blame: another one of its document cannot be priced."""
 
 _EXACT = pl.Decimal(MAX_DIGITS, RATE_PLACES)
 
@@ -45,13 +49,20 @@ class Runner:
         """The reference: the lines of one document, priced. Wants the exact context.
 
         Raises:
-            PricingError: A line cannot be priced.
+            PricingError: Lines cannot be priced: `lines` says which; or the document cannot.
         """
-        document = DocumentRating([Rating(self.terms, line) for line in lines])
-        for step in self.steps:
-            document.begin(step)
-            step.apply_document(document)
-        document.check()
+        try:
+            document = DocumentRating(each_line(enumerate(lines), partial(Rating, self.terms)))
+            for step in self.steps:
+                document.begin(step)
+                step.apply_document(document)
+            document.check()
+        except PricingError as error:
+            if not error.lines or len(lines) == 1:
+                raise
+            place, reason = next(iter(error.lines.items()))
+            more = f" (and {len(error.lines) - 1} more lines)" if len(error.lines) > 1 else ""
+            raise PricingError(f"line {place + 1} of the document: {reason}{more}", lines=error.lines) from None
         return document
 
     def frame(self, frame: pl.LazyFrame, inputs: Mapping[str, str], outputs: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -66,6 +77,21 @@ class Runner:
         return batch.finish(outputs)
 
 
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """A row that cannot be priced.
+
+    Attributes:
+        reason: Why.
+        sibling: Whether another row of its document is to blame.
+        whole: Whether the document itself is.
+    """
+
+    reason: str
+    sibling: bool = False
+    whole: bool = False
+
+
 @dataclass(frozen=True)
 class Twin:
     """Prices frames; rows in doubt by the reference.
@@ -75,6 +101,7 @@ class Twin:
         inputs: Names of inputs to names of columns, where they differ.
         outputs: The columns to make.
         raising: Whether a row that cannot be priced ends it all, or gets its reason in a column.
+        unasked: Columns that look as if they said a currency, where no column gives that input.
         verify: Is given rows as they came, and as they were priced.
     """
 
@@ -82,6 +109,7 @@ class Twin:
     inputs: Mapping[str, str]
     outputs: Mapping[str, pl.DataType]
     raising: bool
+    unasked: Sequence[str] = ()
     verify: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
 
     def check(self, schema: pl.Schema) -> None:
@@ -109,6 +137,11 @@ class Twin:
 
     def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
         """Put the lists together, and price the rows in doubt by the reference."""
+        home = self.runner.terms.currency
+        for column in self.unasked:
+            codes = foreign(frame[column].cast(pl.String).unique(), home)
+            if codes:
+                raise unasked_currency(column, codes, home)
         frame = self._with_references(self._with_lists(frame), before=before)
         if self.verify is not None:
             fine = frame.filter(pl.col(ERROR).is_null()) if ERROR in frame.columns else frame
@@ -128,14 +161,9 @@ class Twin:
             if isinstance(result, Rating):
                 results.append(self._shown(result))
                 continue
-            if self.raising:
-                where = f"row {before + position} (the first is 0): " if before >= 0 else ""
-                document = self._column("document_id", rows) if self.runner.documents else None
-                if document is not None:
-                    name = rows.filter(pl.col(POSITION) == position)[document].item()
-                    where += f'document "{name}": '
-                raise PricingError(f'{where}{result}; errors="column" prices the others and gives the reasons')
-            results.append({ERROR: str(result)})
+            if self.raising and not result.sibling:
+                raise self._raised(result, rows, position, before)
+            results.append({ERROR: result.reason})
         fixed = {
             name: pl.Series([row.get(name) for row in results], dtype=dtype) for name, dtype in self.outputs.items()
         }
@@ -144,6 +172,14 @@ class Twin:
             # A row that could not be priced keeps its own.
             settled = settled.with_columns(pl.col("currency").fill_null(self._own_currency(rows)))
         return pl.concat([frame.filter(~doubt), settled.select(frame.columns)]).sort(POSITION)
+
+    def _raised(self, unpriced: Unpriced, rows: pl.DataFrame, position: int, before: int) -> PricingError:
+        where = f"row {before + position} (the first is 0): " if before >= 0 and not unpriced.whole else ""
+        document = self._column("document_id", rows) if self.runner.documents else None
+        if document is not None:
+            name = rows.filter(pl.col(POSITION) == position)[document].item()
+            where += f'document "{name}": '
+        return PricingError(f'{where}{unpriced.reason}; errors="column" prices the others and gives the reasons')
 
     def _with_lists(self, frame: pl.DataFrame) -> pl.DataFrame:
         made = []
@@ -165,7 +201,7 @@ class Twin:
         own = column in self.outputs and column != self.inputs.get(name)
         return None if own or column not in rows.columns else column
 
-    def _referred(self, rows: pl.DataFrame) -> Iterator[Rating | AssayError]:
+    def _referred(self, rows: pl.DataFrame) -> Iterator[Rating | Unpriced]:
         """Each row by the reference, or why it cannot be priced."""
         columns = {name: column for name in self.runner.inputs if (column := self._column(name, rows)) is not None}
         lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
@@ -178,19 +214,24 @@ class Twin:
             groups = (
                 rows.with_row_index("__index").group_by(key, maintain_order=True).agg("__index")["__index"].to_list()
             )
-        results: dict[int, Rating | AssayError] = {}
+        results: dict[int, Rating | Unpriced] = {}
         for group in groups:
             results |= zip(group, self._document([lines[index] for index in group], key), strict=True)
         return (results[index] for index in range(rows.height))
 
-    def _document(self, lines: list[dict[str, object]], key: str | None) -> Sequence[Rating | AssayError]:
+    def _document(self, lines: list[dict[str, object]], key: str | None) -> Sequence[Rating | Unpriced]:
         if key is not None and lines[0]["document_id"] is None:
-            return [PricingError("document_id is null")] * len(lines)
+            return [Unpriced("document_id is null")] * len(lines)
         try:
             with localcontext(EXACT):
                 return self.runner.document(lines).lines
         except PricingError as error:
-            return [error] * len(lines)
+            if not error.lines:
+                return [Unpriced(error.message, whole=key is not None)] * len(lines)
+            place, reason = next(iter(error.lines.items()))
+            sibling = Unpriced(f"{SIBLING}line {place + 1} of its document: {reason}", sibling=True)
+            own = {place: Unpriced(reason) for place, reason in error.lines.items()}
+            return [own.get(place, sibling) for place in range(len(lines))]
 
     def _shown(self, rating: Rating) -> dict[str, object]:
         with localcontext(EXACT):
@@ -258,37 +299,3 @@ def _held(value: Decimal | None) -> Decimal | None:
     exponent = shown.as_tuple().exponent
     fits = isinstance(exponent, int) and -exponent <= RATE_PLACES and shown.adjusted() < MAX_DIGITS - RATE_PLACES
     return value if fits else None
-
-
-def check_columns(
-    needed: frozenset[str],
-    usable: frozenset[str],
-    inputs: Mapping[str, str],
-    outputs: frozenset[str],
-    schema: pl.Schema,
-) -> None:
-    """Check that the frame has what a book needs, and room for what it adds.
-
-    Raises:
-        ConfigurationError: Listing every column that is missing or in the way.
-    """
-    wrong = []
-    for name in inputs:
-        if name not in usable:
-            near = nearest(name, usable)
-            hint = f'; did you mean "{near}"?' if near else ""
-            wrong.append(f'the book has no input "{name}"{hint} It needs {", ".join(sorted(needed)) or "none"}')
-    required = {*needed, *(name for name in inputs if name in usable)}
-    for name in sorted(required):
-        column = inputs.get(name, name)
-        if column not in schema:
-            near = nearest(column, schema.names())
-            hint = f'; the nearest is "{near}"' if near else f"; there are {', '.join(schema.names()) or 'none'}"
-            of = f" for the input {name}" if column != name else ""
-            wrong.append(f'no column "{column}"{of}{hint}')
-    overwritten = {"currency"} if inputs.get("currency", "currency") == "currency" else set()
-    clashing = sorted((outputs - overwritten) & set(schema.names()))
-    if clashing:
-        wrong.append(f"the book adds {', '.join(clashing)}, which the frame has already: rename or drop before pricing")
-    if wrong:
-        raise ConfigurationError("\n".join(wrong))

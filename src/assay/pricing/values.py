@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
@@ -63,3 +63,15 @@ Percentage = Annotated[Value, AfterValidator(_percentage)]
 
 NotNegative = Annotated[Value, AfterValidator(_not_negative)]
 """0 or more."""
+
+T = TypeVar("T", bound=Sequence[object])
+
+
+def at_least_one(values: T) -> T:
+    """The values, if there are any. Pydantic's `min_length` would also count out those that are wrong."""
+    if not values:
+        raise PydanticCustomError("too_short", "is empty: give one at least")
+    return values
+
+
+AtLeastOne = AfterValidator(at_least_one)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from assay.errors import PricingError
+from assay.pricing.binding import Inputs, bound
 from assay.pricing.rates import Rates
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ class Verifier:
     """
 
     def __init__(
-        self, book: PriceBook, sample: int, *, inputs: Mapping[str, str], rates: Mapping[str, Rates] | None = None
+        self, book: PriceBook, sample: int, *, inputs: Inputs, rates: Mapping[str, Rates] | None = None
     ) -> None:
-        self._book, self._sample, self._inputs, self._rates = book, sample, inputs, rates
+        self._book, self._sample, self._inputs, self._rates = book, sample, bound(inputs), rates
         self._extremes: dict[str, tuple[Any, Any]] = {}
         self._hashes: list[int] = []
         self.verified = 0

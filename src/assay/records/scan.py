@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import ParamSpec, TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic import BaseModel
 
+from assay.errors import UnknownOptionError
 from assay.reading import SourceLike
 from assay.records.batches import TRACE, Format, RecordReader
 from assay.records.budget import Budget
@@ -18,7 +21,25 @@ from assay.records.reject_writer import RejectsTo, RejectWriter
 from assay.records.rejects import REJECTS
 from assay.settings import Settings
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def _knows_its_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Name the option that a misspelt one was meant to be."""
+    known = list(signature(function).parameters)
+
+    @wraps(function)
+    def called(*args: P.args, **options: P.kwargs) -> R:
+        for name in options:
+            if name not in known:
+                raise UnknownOptionError(function.__name__, name, known)
+        return function(*args, **options)
+
+    return called
+
+
+@_knows_its_options
 def scan(
     source: SourceLike,
     model: type[BaseModel],
@@ -121,7 +142,13 @@ class Read:
     rejects: pl.DataFrame
     counts: dict[str, int]
 
+    def __repr__(self) -> str:
+        read, accepted, rejected = (self.counts[name] for name in ("read", "accepted", "rejected"))
+        columns = ", ".join(self.frame.columns)
+        return f"Read({read:,} read = {accepted:,} accepted + {rejected:,} rejected: {columns})"
 
+
+@_knows_its_options
 def read(
     source: SourceLike,
     model: type[BaseModel],
@@ -130,7 +157,15 @@ def read(
     namespaces: Mapping[str, str] | None = None,
     trace: bool = False,
     rejects: RejectsTo = "drop",
-    **options: Any,
+    *,
+    max_rejects: int | str | None = None,
+    empty_as_null: bool | None = None,
+    decimals: tuple[int, int] | None = None,
+    datetimes: Datetimes = "naive",
+    delimiter: str | None = None,
+    quote: str | None = None,
+    columns: Sequence[str] | None = None,
+    settings: Settings | None = None,
 ) -> Read:
     """Read a source into memory: accepted records, rejects and counts.
 
@@ -144,7 +179,23 @@ def read(
             collected.append(found)
             writer.write(found, found.height)
 
-        frame = scan(source, model, format, record, namespaces, trace, keep, **options).collect()
+        frame = scan(
+            source,
+            model,
+            format,
+            record,
+            namespaces,
+            trace,
+            keep,
+            max_rejects=max_rejects,
+            empty_as_null=empty_as_null,
+            decimals=decimals,
+            datetimes=datetimes,
+            delimiter=delimiter,
+            quote=quote,
+            columns=columns,
+            settings=settings,
+        ).collect()
     rejected = pl.concat(collected)
     counts = {"read": frame.height + rejected.height, "accepted": frame.height, "rejected": rejected.height}
     return Read(frame, rejected, counts)

@@ -6,19 +6,26 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.errors import ConfigurationError
+from assay.errors import ConfigurationError, nearest
 from assay.lookups import EcbRates, LookupContext, Table
 from assay.pipeline.context import IDENTITY, Context, visible
-from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, WholeOutcome, reject_rows
-from assay.pricing import NO_RATE, PriceBook, RatesTable, Verifier
+from assay.pipeline.documents import DOCUMENT_REJECTED, blame, with_its_document
+from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, Remarks, WholeOutcome, reject_rows
+from assay.pricing import NO_RATE, SIBLING, Inputs, PriceBook, RatesTable, Verifier, column_of
 
 VERIFIED = 100
+
+# Who says that it cannot be priced: a step of the book, or an input.
+_SPEAKER = pl.col("pricing_error").str.extract(r"^([^\s:]+): ")
+# The currency that has no rate, if that is the reason.
+_UNRATED = pl.col("pricing_error").str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Price:
     Args:
         book: A PriceBook, or the file that holds one.
         inputs: The book's input names to the columns here, such as {"quantity": "qty"}; others have the same name.
+            {"currency": None} says that all amounts are in the book's currency.
         rates: Named rate tables that the book's conversions ask for; a table has the columns currency and rate and,
             if it is dated, valid_from.
         document: The column that names the document a row belongs to, for steps that concern a whole document. A
@@ -39,7 +47,7 @@ class Price:
     """
 
     book: str | PriceBook
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
     rates: Mapping[str, Table | EcbRates] = field(default_factory=dict)
     document: str | None = None
     receipts: bool = False
@@ -48,11 +56,16 @@ class Price:
 
     def bind(self, schema: pl.Schema, context: Context) -> BoundStep:
         """Load the book and check its inputs against the columns."""
-        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(context.find(self.book))
         where = f"step {self.name}" + (f" ({self.book})" if isinstance(self.book, str) else "")
-        missing = [name for name in book.rate_tables() if name not in self.rates]
-        if missing:
-            raise ConfigurationError(f"the book asks for the rates {', '.join(missing)}; give rates=...", where=where)
+        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(_file_of(self.book, context, where))
+        for name in sorted(book.rate_tables() - self.rates.keys()):
+            near = nearest(name, self.rates)
+            meant = f'; given is "{near}"' if near else ""
+            raise ConfigurationError(
+                f'the book asks for the rates "{name}": give rates={{"{name}": Table(...)}}, a table with the columns '
+                f"currency and rate, or EcbRates(...){meant}",
+                where=where,
+            )
         for name, table in self.rates.items():
             lacking = [column for column in ("currency", "rate") if column not in table.columns()]
             if lacking:
@@ -73,10 +86,51 @@ class Price:
             made = priced.collect_schema()
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=where) from None
+        idle = book.idle_conversion(visible(schema), inputs)
+        if idle is not None:
+            unasked = next(iter(book.doubts(visible(schema), inputs)))
+            raise ConfigurationError(f"the book's step {idle} can never convert: {unasked}", where=where)
         columns = pl.Schema(schema | {name: dtype for name, dtype in made.items() if name != "pricing_error"})
-        whole = book.concerns_documents() and "document_id" in inputs
-        bound = BoundDocumentPrice if whole else BoundPrice
-        return bound(self.name, columns, self, book, inputs, context.lookup)
+        document = inputs.get("document_id")
+        told = (self.name, columns, self, book, inputs, context.lookup, self._remarks(book, schema, inputs))
+        if book.concerns_documents() and document is not None:
+            return BoundDocumentPrice(*told, document=document)
+        return BoundPrice(*told)
+
+    def _remarks(self, book: PriceBook, schema: pl.Schema, inputs: Inputs) -> Remarks:
+        columns = visible(schema)
+        return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
+
+
+@contextmanager
+def _named(step: str) -> Iterator[None]:
+    """Name the step in what only the rows have shown to be wrong with its definition."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where=f"step {step}") from None
+
+
+def _each_named(step: str, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    with _named(step):
+        yield from parts
+
+
+def _file_of(book: str, context: Context, where: str) -> Path:
+    """The book's file: in the project's folder, else beside the pipeline.
+
+    Raises:
+        ConfigurationError: It is in neither; names what is there.
+    """
+    found = Path(context.find(book))
+    if found.exists():
+        return found
+    folders = list(dict.fromkeys((context.settings.project, context.folder)))
+    there = sorted({path.name for folder in folders for kind in ("toml", "json") for path in folder.glob(f"*.{kind}")})
+    near = nearest(found.name, there)
+    meant = f'; did you mean "{near}"?' if near else ""
+    looked = " and ".join(str(folder) for folder in folders)
+    raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
 def _none_of(table: Table | EcbRates) -> RatesTable:
@@ -94,8 +148,9 @@ class _Pricing:
     schema: pl.Schema
     definition: Price
     book: PriceBook
-    inputs: Mapping[str, str]
+    inputs: Inputs
     context: LookupContext
+    remarks: Remarks
     fans_out: bool = False
     fingerprint: str = ""
     _rates: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -115,7 +170,7 @@ class _Pricing:
     def quote(self, rows: pl.DataFrame) -> Any:
         """The rows of one document (or one row) by the reference: a DocumentReceipt."""
         known = self.book.required_inputs() | self.book.optional_inputs()
-        columns = {name: column for name in known if (column := self.inputs.get(name, name)) in rows.columns}
+        columns = {name: column for name in known if (column := column_of(name, self.inputs, rows.columns))}
         lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
         return self.book.quote_document(lines, rates=self._rates)
 
@@ -126,16 +181,16 @@ class _Pricing:
 
     def _rejected(self, wrong: pl.DataFrame) -> pl.DataFrame:
         """Rejects of rows that could not be priced, with the step of the book that said so."""
-        reason = pl.col("pricing_error")
-        unrated = reason.str.extract(f'^[^:]*: {NO_RATE} "(.*)" to ')
-        currency = self.inputs.get("currency", "currency")
-        return reject_rows(
-            wrong,
-            "pricing",
-            pl.when(unrated.is_null()).then(pl.lit("")).otherwise(pl.lit(currency)),
-            pl.when(unrated.is_null()).then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
-            reason,
-            unrated.fill_null(""),
+        loc, kind = self._cause()
+        return reject_rows(wrong, "pricing", loc, kind, pl.col("pricing_error"), _UNRATED.fill_null(""))
+
+    def _cause(self) -> tuple[pl.Expr, pl.Expr]:
+        """The field that is to blame, and the kind of error, of rows that could not be priced."""
+        currency = self.inputs.get("currency", "currency") or "currency"
+        rated = pl.when(_UNRATED.is_null())
+        return (
+            rated.then(_SPEAKER.fill_null("")).otherwise(pl.lit(currency)),
+            rated.then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
         )
 
 
@@ -145,7 +200,8 @@ class BoundPrice(_Pricing):
 
     def apply(self, rows: pl.DataFrame) -> Outcome:
         """Price; what cannot be priced is rejected."""
-        frame = self._priced(rows.lazy()).collect()
+        with _named(self.name):
+            frame = self._priced(rows.lazy()).collect()
         wrong = frame["pricing_error"].is_not_null()
         fine = frame.filter(~wrong).select(self.schema.names())
         if self._verifier is not None:
@@ -155,34 +211,77 @@ class BoundPrice(_Pricing):
 
 @dataclass
 class BoundDocumentPrice(_Pricing):
-    """Prices whole documents, of which all rows must be seen."""
+    """Prices whole documents, of which all rows must be seen.
+
+    Attributes:
+        document: The column that names them.
+    """
+
+    document: str = field(kw_only=True)
+    _spool: Path | None = field(default=None, repr=False)
+
+    def spool_in(self, folder: Path) -> None:
+        """Keep rows there meanwhile."""
+        self._spool = folder
 
     def apply_whole(self, rows: pl.LazyFrame) -> WholeOutcome:
-        """Price; of a document with a row that cannot be priced all are rejected."""
-        folder = Path(tempfile.mkdtemp(prefix="assay-priced-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        """Price; of a document with a row that cannot be priced all are rejected, and those to blame are named."""
+        folder = self._folder()
         rejected = [pl.DataFrame(schema=REJECTED)]
+        siblings = [pl.DataFrame(schema=REJECTED)]
         files = []
-        for number, part in enumerate(self._parts(rows)):
+        for number, part in enumerate(self._parts(rows, folder)):
             wrong = part["pricing_error"].is_not_null()
             if wrong.any():
-                rejected.append(self._rejected(part.filter(wrong)))
+                to_blame = ~part["pricing_error"].str.starts_with(SIBLING)
+                rejected.append(self._rejected(part.filter(wrong & to_blame)))
+                siblings.append(self._with_document(part.filter(wrong), to_blame.filter(wrong)))
             files.append(folder / f"{number:06}.arrow")
             part.filter(~wrong).select(self.schema.names()).write_ipc(files[-1])
         priced = pl.scan_ipc(files) if files else pl.LazyFrame(schema=self.schema)
-        gone = pl.concat(rejected)
+        # A record of several rows is to blame where one of them is.
+        gone = pl.concat([*rejected, *siblings]).unique(IDENTITY, keep="first", maintain_order=True)
         if gone.height:
-            priced = priced.join(gone.select(IDENTITY).unique().lazy(), on=IDENTITY, how="anti", maintain_order="left")
+            priced = priced.join(gone.select(IDENTITY).lazy(), on=IDENTITY, how="anti", maintain_order="left")
         return WholeOutcome(priced, gone)
 
-    def _parts(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    def _folder(self) -> Path:
+        """Where rows are kept: in the run's folder, where there is a run."""
+        if self._spool is not None:
+            self._spool.mkdir(parents=True)
+            return self._spool
+        folder = Path(tempfile.mkdtemp(prefix="assay-priced-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _with_document(self, wrong: pl.DataFrame, to_blame: pl.Series) -> pl.DataFrame:
+        """Rejects of the rows that would have been priced, had others of their documents been."""
+        loc, kind = self._cause()
+        firsts = wrong.filter(to_blame).unique(self.document, keep="first", maintain_order=True)
+        named = firsts.select(*IDENTITY, loc.alias("loc"), kind.alias("type"))
+        blamed = [
+            with_its_document(blame(source, record, [{"loc": field, "type": error}]))
+            for source, record, field, error in named.iter_rows()
+        ]
+        document = pl.col(self.document)
+        why = document.replace_strict(
+            firsts[self.document], pl.Series(blamed, dtype=pl.String), default=None, return_dtype=pl.String
+        )
+        return reject_rows(wrong.filter(~to_blame), "document", self.document, DOCUMENT_REJECTED, why, document)
+
+    def _parts(self, rows: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
         given = rows.collect_schema().names()
         overwritten = [name for name in given if name in self.book.output_schema()]
         kept = rows.with_columns(pl.col(name).alias(f"_given_{name}") for name in overwritten)
         parts = self.book.price_documents(
-            kept, inputs=self.inputs, rates=self._rates, receipts=self.definition.receipts, errors="column"
+            kept,
+            inputs=self.inputs,
+            rates=self._rates,
+            receipts=self.definition.receipts,
+            errors="column",
+            spool=folder,
         )
-        for part in parts:
+        for part in _each_named(self.name, parts):
             fine = part.filter(pl.col("pricing_error").is_null())
             if self._verifier is not None:
                 before = fine.with_columns(pl.col(f"_given_{name}").alias(name) for name in overwritten)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 import polars as pl
@@ -69,6 +70,15 @@ class WholeStep(BoundStep, Protocol):
 
 
 @runtime_checkable
+class Spooling(WholeStep, Protocol):
+    """A step that keeps rows on disk while it works: in a folder of the run, so that it goes with the run."""
+
+    def spool_in(self, folder: Path) -> None:
+        """Use this folder, which is made by the step; without it, a temporary one."""
+        ...
+
+
+@runtime_checkable
 class Holding(Protocol):
     """A step that holds files or connections while it is open."""
 
@@ -97,6 +107,27 @@ class Asking(Protocol):
     def answers(self) -> str:
         """A hash of what was answered so far."""
         ...
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What is worth knowing of a step before it runs.
+
+    Attributes:
+        warnings: What may well be not as it was meant.
+        unbound: Inputs that it would use, and that no column gives.
+    """
+
+    warnings: tuple[str, ...] = ()
+    unbound: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Remarked(Protocol):
+    """A step of which something is worth knowing before it runs."""
+
+    name: str
+    remarks: Remarks
 
 
 @runtime_checkable

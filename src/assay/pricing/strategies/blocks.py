@@ -18,7 +18,7 @@ from assay.pricing.rating import Rating
 from assay.pricing.registry import register
 from assay.pricing.tiers import ABOVE, above_expr, chosen_expr
 from assay.pricing.usage import Part, PartColumns, UsageModel
-from assay.pricing.values import Value
+from assay.pricing.values import AtLeastOne, Value
 
 
 class BlockTier(BaseModel):
@@ -58,7 +58,7 @@ class Blocks(UsageModel):
 
     kind: Literal["blocks"] = "blocks"
     mode: Literal["all", "top"] = "all"
-    tiers: Annotated[tuple[BlockTier, ...], Field(min_length=1), AfterValidator(_open_only_last)]
+    tiers: Annotated[tuple[BlockTier, ...], AtLeastOne, AfterValidator(_open_only_last)]
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:
         """The blocks of each tier that has some."""

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
-from assay.pricing.rating import DocumentRating, Rating, Wording
+from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
+from assay.pricing.receipt import AT_PERCENT
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.values import Percentage
@@ -43,7 +44,7 @@ class BuyXGetY(Step):
     def apply_document(self, at: DocumentRating) -> None:
         """Reduce the lines of a document."""
         at.total(lambda line: line.net)
-        units = [_units(line) for line in at.lines]
+        units = at.each(_units)
         times = int(sum(units, Decimal(0)) // (self.buy + self.get))
         left = self.get * (times if self.max_times is None else min(times, self.max_times))
         turned = 1 if self.select == "cheapest" else -1
@@ -58,7 +59,9 @@ class BuyXGetY(Step):
         for index in order:
             reduced[index] = min(units[index], left)
             left -= reduced[index]
-        for index, line in enumerate(at.lines):
+
+        def reduce(index: int) -> None:
+            line = at.lines[index]
             percent = line.value("percent")
             line.require(0 <= percent <= 100, "percent is outside 0 to 100")
             exact = (
@@ -66,7 +69,9 @@ class BuyXGetY(Step):
                 if units[index]
                 else Fraction(0)
             )
-            line.reduce(exact, Wording(f"{self.select} units, at % off", reduced[index], percent))
+            line.reduce(exact, Wording(f"{self.select} units{AT_PERCENT}", reduced[index], percent))
+
+        each_line(((index, index) for index in reduced), reduce)
 
     def apply_expr(self, at: BatchRating) -> None:
         """Reduce each row."""
@@ -83,7 +88,7 @@ class BuyXGetY(Step):
         reduced = at.lesser(units, at.greater(free if before is None else at.minus(free, before), nothing))
         divisor = at.chosen(units.units == 0, Scaled.literal(Decimal(1)), units)
         off = at.ratio(net, at.exact(reduced, percent.behind(2)), divisor)
-        at.reduce(off, Note(f"{self.select} units, at % off", reduced, percent))
+        at.reduce(off, Note(f"{self.select} units{AT_PERCENT}", reduced, percent))
 
     def _units_before(self, at: BatchRating, net: Scaled, units: Scaled) -> Scaled | None:
         """The units of the document that come before the row's."""

@@ -25,7 +25,7 @@ from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.tiers import ABOVE, above_expr, chosen_expr
-from assay.pricing.values import Value
+from assay.pricing.values import AtLeastOne, Value
 
 QUANTITY = "quantity"
 
@@ -111,7 +111,7 @@ class Capacity(Step):
     prices: ClassVar[bool] = True
 
     kind: Literal["capacity"] = "capacity"
-    tiers: Annotated[tuple[CapacityTier, ...], Field(min_length=1), AfterValidator(_rising)]
+    tiers: Annotated[tuple[CapacityTier, ...], AtLeastOne, AfterValidator(_rising)]
 
     def inputs(self) -> frozenset[str]:
         """The peaks, and what the prices name."""

@@ -52,7 +52,7 @@ class Charge(Step):
         else:
             amount = at.sign * at.money("amount")
             at.require(at.sign * amount >= 0, "amount is below 0")
-            at.charge(amount, Wording("charge", rate=amount))
+            at.charge(amount, Wording("charge of", rate=amount))
 
     def apply_document(self, at: DocumentRating) -> None:
         """Charge the lines of a document."""
@@ -68,7 +68,7 @@ class Charge(Step):
             at.first.require(amount >= 0, "amount is below 0")
             charge = at.first.rounded(-amount if at.total(lambda line: line.net) < 0 else amount)
         for line, share in zip(at.lines, at.shares(charge, lambda line: line.net), strict=True):
-            line.surcharge += line.charge(share, Wording("share of", charge), rounded=True)
+            line.surcharge += line.charge(share, Wording("share of the charge of", charge), rounded=True)
 
     def apply_expr(self, at: BatchRating) -> None:
         """Charge each row."""
@@ -85,10 +85,10 @@ class Charge(Step):
             at.require(given.between(0))
             if self.per == "line":
                 amount = at.signed(given, at.sign)
-                at.charge(at.rounded(amount), Note("charge", rate=amount))
+                at.charge(at.rounded(amount), Note("charge of", rate=amount))
                 return
             total = at.total(net)
             charge = at.rounded(at.signed(at.same(given), at.direction(total))).value
         share = at.shares(charge, net)
-        at.charge(Amount(share), Note("share of", charge))
+        at.charge(Amount(share), Note("share of the charge of", charge))
         at.sums.surcharge = at.stored(at.sums.surcharge + share)

@@ -38,7 +38,7 @@ class Credit(Step):
         due = max(at.total(lambda line: line.payable), Decimal(0))
         paid = min(at.first.rounded(balance), due)
         for line, share in zip(at.lines, at.shares(paid, lambda line: line.payable, within=True), strict=True):
-            line.pay(share, Wording("prepaid, of", balance))
+            line.pay(share, Wording("prepaid from a balance of", balance))
 
     def apply_expr(self, at: BatchRating) -> None:
         """Pay for each row."""
@@ -48,4 +48,4 @@ class Credit(Step):
         due = at.greater(at.total(payable), Scaled.literal(Decimal(0)))
         share = at.shares(at.lesser(at.rounded(balance).value, due), payable, within=True)
         at.sums.prepaid = at.stored(at.sums.prepaid + share)
-        at.record(Amount(share), Note("prepaid, of", balance, counts=False), turned=True)
+        at.record(Amount(share), Note("prepaid from a balance of", balance, counts=False), turned=True)

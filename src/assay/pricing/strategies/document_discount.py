@@ -28,6 +28,9 @@ class Allocated(Step):
 
     money_fields: ClassVar[frozenset[str]] = frozenset({"amount"})
 
+    what: ClassVar[str]
+    """How receipts call a line's part, before the discount of the document."""
+
     percent: Percentage | None = None
     amount: NotNegative | None = None
     allocate: Literal["proportional", "even"] = "proportional"
@@ -71,19 +74,21 @@ class Allocated(Step):
         discount = self.discount(at)
         shares = at.shares(discount, lambda line: line.net, within=True, evenly=self.allocate == "even")
         for line, share in zip(at.lines, shares, strict=True):
-            line.allowance += line.reduce(share, Wording("share of", discount), rounded=True)
+            line.allowance += line.reduce(share, Wording(self.what, discount), rounded=True)
 
     def apply_expr(self, at: BatchRating) -> None:
         """Reduce each row."""
         discount = self.discount_expr(at)
         share = at.shares(discount, at.sums.net, within=True, evenly=self.allocate == "even")
-        at.reduce(Amount(share), Note("share of", discount))
+        at.reduce(Amount(share), Note(self.what, discount))
         at.sums.allowance = at.stored(at.sums.allowance + share)
 
 
 @register
 class DocumentDiscount(Allocated):
     """Take `percent` or `amount` off a whole document; see `Allocated` for who bears how much of it."""
+
+    what: ClassVar[str] = "share of the discount of"
 
     kind: Literal["document_discount"] = "document_discount"
 
@@ -100,6 +105,8 @@ class Coupon(Allocated):
     that carries over comes with the row: `amount = { column = "coupon_left" }`. A row without document_id is a
     document of its own. List it before the taxes.
     """
+
+    what: ClassVar[str] = "share of the coupon of"
 
     kind: Literal["coupon"] = "coupon"
     uses: Annotated[int, Field(ge=1)] | None = None

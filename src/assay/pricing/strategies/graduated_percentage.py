@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
@@ -13,7 +13,7 @@ from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
 from assay.pricing.tiers import above_expr, edges, reached, rising
-from assay.pricing.values import NotNegative, Value
+from assay.pricing.values import AtLeastOne, NotNegative, Value
 
 
 class RateTier(BaseModel):
@@ -45,7 +45,7 @@ class GraduatedPercentage(Step):
     prices: ClassVar[bool] = True
 
     kind: Literal["graduated_percentage"] = "graduated_percentage"
-    tiers: Annotated[tuple[RateTier, ...], Field(min_length=1), rising]
+    tiers: Annotated[tuple[RateTier, ...], AtLeastOne, rising]
 
     def money_columns(self) -> frozenset[str]:
         """The amount is money in the row's currency."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, SerializeAsAny, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.money import Scaled
@@ -19,6 +19,7 @@ from assay.pricing.step import Step
 from assay.pricing.strategies.amount_off import AmountOff
 from assay.pricing.strategies.discount import Discount
 from assay.pricing.strategies.percent_off import PercentOff
+from assay.pricing.values import AtLeastOne
 
 
 @register
@@ -32,7 +33,7 @@ class Stack(Step):
 
     kind: Literal["stack"] = "stack"
     mode: Literal["sequential", "sum", "best", "exclusive"] = "sequential"
-    rules: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], Field(min_length=1)]
+    rules: Annotated[tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parsed_step)], ...], AtLeastOne]
 
     @model_validator(mode="after")
     def _rules_that_combine(self) -> Stack:

@@ -14,11 +14,11 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, integer
 from assay.pricing.batch import ONE, Amount, BatchRating, Note, TaxNote
-from assay.pricing.rating import DocumentRating, Rating, Wording
+from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.receipt import TaxLine
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-from assay.pricing.values import NotNegative
+from assay.pricing.values import AtLeastOne, NotNegative
 
 UNTAXED = frozenset({"AE", "E", "G", "K", "O", "Z"})
 """Categories of EN 16931 (UNCL 5305) that have a rate of 0: not the same, though their amounts are."""
@@ -88,7 +88,7 @@ class Tax(Step):
 
     kind: Literal["tax"] = "tax"
     rate: NotNegative | None = None
-    table: Annotated[tuple[TaxRate, ...], Field(min_length=1, max_length=500)] | None = None
+    table: Annotated[tuple[TaxRate, ...], Field(max_length=500), AtLeastOne] | None = None
     inclusive: bool = False
     level: Literal["line", "document", "unit"] = "line"
     category: str | None = None
@@ -177,8 +177,8 @@ class Tax(Step):
     def _apply_document(self, at: DocumentRating) -> None:
         at.total(lambda line: line.net)
         groups: dict[tuple[Decimal, str | None], list[int]] = {}
-        for index, line in enumerate(at.lines):
-            groups.setdefault((self.rate_of(line), self.category_of(line)), []).append(index)
+        for index, group in enumerate(at.each(lambda line: (self.rate_of(line), self.category_of(line)))):
+            groups.setdefault(group, []).append(index)
         for (rate, category), members in groups.items():
             bases = [self.base_of(at.lines[index]) for index in members]
             exact = [base * rate.scaleb(-2) for base in bases]
@@ -325,21 +325,29 @@ class InclusiveTaxes(Step):
             return
         at.total(lambda line: line.net)
         groups: dict[tuple[Decimal, str | None], list[int]] = {}
-        for index, line in enumerate(at.lines):
-            groups.setdefault((tax.rate_of(line), tax.category_of(line)), []).append(index)
+        for index, group in enumerate(at.each(lambda line: (tax.rate_of(line), tax.category_of(line)))):
+            groups.setdefault(group, []).append(index)
         for (rate, category), members in groups.items():
             factor = 1 + Fraction(rate) / 100
             exact = [Fraction(at.lines[index].net) / factor for index in members]
             total = at.first.rounded(sum(exact, Fraction(0)))
-            for index, net in zip(members, at.spread(exact, total, members), strict=True):
+            nets = dict(zip(members, at.spread(exact, total, members), strict=True))
+
+            def include(
+                index: int,
+                nets: dict[int, Decimal] = nets,
+                factor: Fraction = factor,
+                rate: Decimal = rate,
+                category: str | None = category,
+            ) -> None:
                 line = at.lines[index]
                 wording = Wording(f"% {tax.name} of the document included in", line.net, rate)
+                made = TaxLine(tax.name, category, rate, Decimal(0), rate)
                 line.include_taxes(
-                    net,
-                    lambda amount, by=factor: Fraction(amount) / by,  # type: ignore[misc]
-                    [(TaxLine(tax.name, category, rate, Decimal(0), rate), wording)],
-                    rounded=True,
+                    nets[index], lambda amount: Fraction(amount) / factor, [(made, wording)], rounded=True
                 )
+
+            each_line(((index, index) for index in members), include)
 
     def apply_expr(self, at: BatchRating) -> None:
         """Take them out of each row's net."""

@@ -21,7 +21,7 @@ from assay.pricing.moments import instant, instant_expr, zone_info
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-from assay.pricing.values import Value
+from assay.pricing.values import AtLeastOne, Value
 
 _DAY = 86_400 * 10**6
 _YEARS = 10
@@ -109,7 +109,7 @@ class TimeOfUse(Step):
     prices: ClassVar[bool] = True
 
     kind: Literal["time_of_use"] = "time_of_use"
-    rates: Annotated[tuple[TimeRate, ...], Field(min_length=1)]
+    rates: Annotated[tuple[TimeRate, ...], AtLeastOne]
     zone: str
     increment: Annotated[ExactDecimal, Field(gt=0)] | None = None
     connect_fee: Value = Decimal(0)
