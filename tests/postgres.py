@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, LiteralString
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -24,6 +25,8 @@ from psycopg import sql
 
 #: The server and its folder go when the process that wants them is gone, however it ended.
 _UNTIL_WE_ARE_GONE: Final = 'read -r _; "$0" -D "$1/data" -m immediate -s stop; rm -rf "$1"'
+#: A user that has to say its password; the others need none.
+PASSWORDED: Final = "passworded"
 _SETTINGS: Final = {
     "listen_addresses": "",
     "max_connections": "50",
@@ -62,6 +65,8 @@ class Cluster:
             # Small files for the log: a limit on the size of files may then be small too.
             self._call("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync",
                        "--wal-segsize=1")  # fmt: skip
+            access = self.folder / "data" / "pg_hba.conf"
+            access.write_text(f"local all {PASSWORDED} scram-sha-256\nlocal all all trust\n")
             command = [_UNTIL_WE_ARE_GONE, str(self._binaries / "pg_ctl"), str(self.folder)]
             self._reaper = subprocess.Popen(
                 ["/bin/sh", "-c", *command],
@@ -77,7 +82,7 @@ class Cluster:
 
     def url(self, database: str = "postgres", user: str = "postgres", **options: str) -> str:
         """The SQLAlchemy URL of a database."""
-        more = "".join(f"&{name}={value}" for name, value in options.items())
+        more = "".join(f"&{name}={quote(value)}" for name, value in options.items())
         return f"postgresql://{user}@/{database}?host={self.folder}{more}"
 
     @contextmanager
