@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 import os
 import pwd
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -103,6 +104,26 @@ class Cluster:
         finally:
             self.start()
             self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    @contextmanager
+    def no_larger_files(self, size: int) -> Iterator[None]:
+        """Let no file of the server grow beyond a size: as it sees it, the disk is full."""
+        server = int((self.folder / "data" / "postmaster.pid").read_text("utf-8").splitlines()[0])
+
+        def limit(size: int) -> None:
+            # By a process of the server's own user: no other may.
+            subprocess.run(
+                ["/bin/true"],
+                check=True,
+                preexec_fn=lambda: resource.prlimit(server, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)),
+                **self._as,
+            )
+
+        limit(size)
+        try:
+            yield
+        finally:
+            limit(resource.RLIM_INFINITY)
 
     def start(self) -> None:
         """Start it, if it is stopped."""

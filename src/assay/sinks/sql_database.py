@@ -57,7 +57,8 @@ _METADATA: Final = sa.MetaData()
 PUBLICATIONS: Final = sa.Table(
     "assay_publications",
     _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
+    # On PostgreSQL: whoever may insert rows may number them.
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
     sa.Column("run", sa.String(200), nullable=False),
     sa.Column("output", sa.String(200), nullable=False),
     sa.Column("table_name", sa.String(200), nullable=False),
