@@ -1,13 +1,12 @@
 """PostgreSQL for tests: a cluster of this process alone, which nobody can reach but through a private folder.
 
-A plug-in of pytest: `cluster` is the server, `postgres` the URL of a new, empty database. Each worker of a parallel run
+A plug-in of pytest: `cluster` is the server, `postgres` the URL of an empty database. Each worker of a parallel run
 has a server of its own (half a second), so that a test may stop it and nobody else is disturbed.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
 import pwd
 import resource
@@ -17,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from urllib.parse import quote
 
 import psycopg
@@ -28,6 +27,7 @@ from psycopg import sql
 _UNTIL_WE_ARE_GONE: Final = 'read -r _; "$0" -D "$1/data" -m immediate -s stop; rm -rf "$1"'
 #: A user that has to say its password; the others need none.
 PASSWORDED: Final = "passworded"
+_DATABASE: Final = "shop"
 _SETTINGS: Final = {
     "listen_addresses": "",
     "max_connections": "50",
@@ -58,7 +58,6 @@ class Cluster:
         self._settings |= {**_SETTINGS, **(settings or {})}
         self._as: dict[str, Any] = {"cwd": self.folder}
         self._reaper: subprocess.Popen[bytes] | None = None
-        self._names = itertools.count(1)
         try:
             self._binaries = _binaries()
             if os.geteuid() == 0:
@@ -77,6 +76,8 @@ class Cluster:
                 **self._as,
             )
             self.start()
+            with self.connected() as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)))
         except BaseException:
             self.close()
             raise
@@ -96,14 +97,21 @@ class Cluster:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """The name of a new database, which is dropped in the end."""
-        name = f"test_{next(self._names)}"
-        self._execute("CREATE DATABASE {}", name)
+        """The name of an empty database, which is emptied in the end: quicker than a new one each time."""
         try:
-            yield name
+            yield _DATABASE
         finally:
             self.start()
-            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+            with self.connected(_DATABASE) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                )
+                schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_)'")
+                for (schema,) in schemas.fetchall():
+                    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+                connection.execute("CREATE SCHEMA public")
+                connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
 
     @contextmanager
     def no_larger_files(self, size: int) -> Iterator[None]:
@@ -141,10 +149,6 @@ class Cluster:
             shutil.rmtree(self.folder)
         else:
             self._reaper.communicate()
-
-    def _execute(self, statement: LiteralString, name: str) -> None:
-        with self.connected() as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
     def _call(self, program: str, *arguments: str) -> None:
         # Not captured: the server would keep the pipe open.
@@ -200,6 +204,6 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgres(cluster: Cluster) -> Iterator[str]:
-    """The URL of a new, empty database."""
+    """The URL of an empty database."""
     with cluster.database() as name:
         yield cluster.url(name)
