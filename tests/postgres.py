@@ -133,6 +133,22 @@ class Cluster:
         finally:
             limit(resource.RLIM_INFINITY)
 
+    def processor_seconds(self) -> float:
+        """What all processes of the server have used until now (Linux)."""
+        server = (self.folder / "data" / "postmaster.pid").read_text("utf-8").splitlines()[0]
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text("utf-8").rpartition(")")[2].split()
+            except OSError:
+                continue  # it has just ended
+            if stat.parent.name == server:
+                # With those that have ended, which it has waited for.
+                ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == server:
+                ticks += sum(map(int, fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def start(self) -> None:
         """Start it, if it is stopped."""
         if not (self.folder / "data" / "postmaster.pid").exists():

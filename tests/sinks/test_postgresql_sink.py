@@ -73,6 +73,18 @@ def test_values_are_stored_as_a_reader_expects(shop: Shop) -> None:
     assert token == [("r1", "lines", "lines", 1)]
 
 
+def test_a_table_of_ours_takes_rows_without_a_detour(shop: Shop) -> None:
+    kinds = (pl.Int8, pl.UInt64, pl.Float32, pl.Boolean, pl.Binary, pl.String, pl.Date, pl.Time, pl.List(pl.Int8))
+    more = (pl.Decimal(38, 2), pl.Datetime("ms"), pl.Datetime("us", "UTC"))
+    schema = pl.Schema({str(kind): kind for kind in (*kinds, *more)})
+    shop.publish("r1", pl.DataFrame(schema=schema))
+    database = Database(shop.url, "lines", "lines")
+    with database.reading() as connection:
+        found = database.check_columns(connection, database.table_of(schema), "error")
+        assert found is not None
+        assert found.same
+
+
 def test_a_reader_in_another_time_zone_reads_the_same(shop: Shop) -> None:
     frame = pl.DataFrame({"at": pl.Series([datetime(2024, 7, 1, 12)]).dt.replace_time_zone("Europe/Berlin")})
     shop.publish("r1", frame)

@@ -222,7 +222,7 @@ class Database:
                     f'column "{column.name}" of table "{self.table}" is {kind}, and {wanted} is needed',
                     sink=self.output,
                 )
-            same = same and kind.compile(connection.dialect) == wanted.compile(connection.dialect)
+            same = same and kind.compile(connection.dialect) == column.type.compile(connection.dialect)
         for name in there:
             if name not in table.columns:
                 raise SinkError(f'table "{self.table}" has another column, "{name}"', sink=self.output)

@@ -58,11 +58,19 @@ def load(connection: sa.Connection, database: Database, staged: Mapping[str, Any
 
 def _delete_same_keys(connection: sa.Connection, table: sa.Table, rows: sa.Table, key: Sequence[str]) -> None:
     _index(connection, table, key)
-    keys = sa.select(*(rows.c[name] for name in key))
-    connection.execute(table.delete().where(sa.tuple_(*(table.c[name] for name in key)).in_(keys)))
+    if connection.dialect.name == "postgresql":
+        # A join takes half as long: it need not see that no key comes twice.
+        connection.execute(table.delete().where(_same_key(table, rows, key)))
+    else:
+        keys = sa.select(*(rows.c[name] for name in key))
+        connection.execute(table.delete().where(sa.tuple_(*(table.c[name] for name in key)).in_(keys)))
 
 
 def _delete_differing(connection: sa.Connection, table: sa.Table, rows: sa.Table, key: Sequence[str]) -> None:
+    if connection.dialect.name == "sqlite":
+        # PostgreSQL makes a hash of either side by itself.
+        _index(connection, rows, key)
+        _index(connection, table, key)
     keys = [table.c[name] for name in key]
     # Rows that were appended once may have one key.
     repeated = sa.select(*keys).group_by(*keys).having(sa.func.count() > 1)

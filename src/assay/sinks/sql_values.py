@@ -178,15 +178,19 @@ def to_sqlite(column: pl.Series) -> list[Any]:
         return column.cast(pl.String).to_list()
     if dtype.is_nested():
         return to_json(column)
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is not None:
+            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        zone = "Z" if dtype.time_zone else ""
+        return column.dt.to_string(f"%Y-%m-%dT%H:%M:%S%.{_PLACES[dtype.time_unit]}f{zone}").to_list()
+    if isinstance(dtype, pl.Date):
+        return column.dt.to_string("%Y-%m-%d").to_list()
+    if isinstance(dtype, pl.Time):
+        return column.dt.to_string("%H:%M:%S%.9f").to_list()
     values = column.cast(_plain(dtype)).to_list()
-    if dtype.is_float():
-        # SQLite would make NULL of NaN.
-        is_lost = bool(column.is_nan().any())
-        return ["NaN" if v is not None and math.isnan(v) else v for v in values] if is_lost else values
-    if dtype.is_temporal() and not isinstance(dtype, pl.Duration):
-        write = _writer(dtype)
-        return [None if v is None else write(v) for v in values]
-    return values
+    # SQLite would make NULL of NaN.
+    is_lost = dtype.is_float() and bool(column.is_nan().any())
+    return ["NaN" if v is not None and math.isnan(v) else v for v in values] if is_lost else values
 
 
 def to_json(column: pl.Series) -> list[str | None]:
