@@ -16,6 +16,8 @@ import pytest
 from benchmarks.child import ROOT, measured
 from benchmarks.figures import HEAD, Reached
 
+pytest_plugins = ["tests.postgres"]
+
 Keep = Callable[[Any, Reached], None]
 REACHED: Final = pytest.StashKey[list[Reached]]()
 PACKAGES: Final = ("polars", "pydantic", "orjson", "lxml", "duckdb", "xml2arrow")

@@ -183,6 +183,17 @@ class CheckFailed(LedgerError):  # noqa: N818 - as its neighbours
     """A check that a pipeline makes before it publishes; nothing was published."""
 
 
+class RunStoreError(AssayError):
+    """The database of the run store is away, full or locked; what it has noted is there when it is back."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"run store {message}")
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.message,), {})
+
+
 class RunFailed(AssayError):  # noqa: N818 - the name is part of the public contract
     """A run ended without publishing.
 

@@ -17,10 +17,9 @@ from assay.runs.tables import LEASES
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    made = f"sqlite:///{tmp_path / 'runs.db'}"
-    RunStore(made).close()
-    return made
+def url(store_url: str) -> str:
+    RunStore(store_url).close()
+    return store_url
 
 
 @pytest.fixture

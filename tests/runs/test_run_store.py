@@ -1,19 +1,25 @@
 import datetime as dt
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
+from pydantic import BaseModel
+from tests.shop import Shop
 
-from assay.errors import ConfigurationError, LedgerError, NotFoundError
+from assay import Parquet, Pipeline, Rows, Settings, Source
+from assay.errors import ConfigurationError, LedgerError, NotFoundError, RunStoreError
 from assay.records import REJECTS, FileCount
 from assay.runs import Ledger, Money, RunStore
+from assay.runs.tables import RUNS
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    made = RunStore(f"sqlite:///{tmp_path}/deep/er/runs.db")
+def store(store_url: str) -> Iterator[RunStore]:
+    made = RunStore(store_url)
     yield made
     made.close()
 
@@ -53,6 +59,81 @@ def test_runs_by_id_beginning_or_latest(store: RunStore, tmp_path: Path) -> None
         store.get("0000")
     with pytest.raises(NotFoundError, match="single run"):
         store.get("")
+
+
+def test_runs_that_start_at_once_are_numbered_one_after_the_other(store: RunStore, tmp_path: Path) -> None:
+    def start(number: int) -> list[str]:
+        return [store.start(f"p{number}", {}, None, staging=tmp_path) for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(start, range(8)))
+    with store._engine.connect() as connection:
+        numbers = connection.execute(sa.select(RUNS.c.sequence).order_by(RUNS.c.sequence)).scalars().all()
+    assert numbers == list(range(1, 41))
+    order = [run.id for run in store.runs(40)][::-1]
+    assert all([run for run in order if run in mine] == mine for mine in begun)
+
+
+def test_stores_that_are_made_at_once_are_made_once(store_url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for store in pool.map(lambda _: RunStore(store_url), range(8)):
+            assert store.runs() == []
+            store.close()
+
+
+def test_a_store_of_postgresql_that_is_lost_says_so_and_comes_back(shop: Shop, tmp_path: Path) -> None:
+    store = RunStore(shop.url)
+    run = store.start("p", {"n": 1}, None, staging=tmp_path)
+    shop.cluster.stop()
+    with pytest.raises(RunStoreError, match=r"^run store postgresql://postgres@/shop.*: connection"):
+        store.finish(run, "failed")
+    with pytest.raises(ConfigurationError, match="^the run store postgresql://.*: connection"):
+        RunStore(shop.url)
+    shop.cluster.start()
+    store.finish(run, "failed")
+    assert store.get(run).status == "failed"
+    # A connection that was ended while nobody used it is made anew.
+    shop.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND pid <> pg_backend_pid()"
+    )
+    assert [one.id for one in store.runs()] == [run]
+    store.close()
+
+
+def test_a_decision_is_durable_whatever_the_user_has_set(shop: Shop) -> None:
+    url = shop.cluster.url(shop.name, options="-c synchronous_commit=off -c lock_timeout=7s")
+    store = RunStore(url)
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "7s"
+    store.close()
+
+
+class Line(BaseModel):
+    id: int
+
+
+def test_a_run_whose_store_is_lost_fails_with_a_clear_error_and_the_next_one_works(shop: Shop, project: Path) -> None:
+    (project / "m.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
+    settings = Settings.load(run_store=shop.url)
+    stops = iter([shop.cluster.stop])
+
+    def stop(frame: pl.LazyFrame) -> pl.LazyFrame:
+        if frame.collect().height:  # and not when the pipeline is checked
+            next(stops, lambda: None)()
+        return frame
+
+    pipeline = Pipeline(
+        "m", source=Source("m.jsonl", Line), steps=[stop], outputs={"lines": Rows(to=Parquet("out/lines"))}
+    )
+    with pytest.raises(RunStoreError, match="run store postgresql://"):
+        pipeline.run(settings=settings)
+    assert not (project / "out/lines").exists()
+    shop.cluster.start()
+    assert pipeline.run(settings=settings).status == "published"
+    store = RunStore(shop.url)
+    assert [run.status for run in store.runs()] == ["published", "interrupted"]
+    store.close()
 
 
 def test_an_impossible_store_is_told(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from assay import ConfigurationError, Entities, Pipeline, Rows, SinkError, Sourc
 from assay.sinks import Mode, OnSchemaChange, Sink, SinkFactory, SqlDecimal, Staged, discard, publish
 from assay.sinks.entities import OpenEntities
 from assay.sinks.protocol import declared
-from assay.sinks.sql import Database, OpenSql
-from assay.sinks.sql_values import from_sql, sql_type, to_sql
+from assay.sinks.sql import OpenSql
+from assay.sinks.sql_database import Database
+from assay.sinks.sql_values import from_sql, sql_type, to_sqlite
 from assay.testing import FILE_STEPS, SinkConformance
 from assay.testing.sinks import Bench
 
@@ -58,7 +59,7 @@ class _Values(sa.types.TypeDecorator[Any]):
         return dialect.type_descriptor(sa.Text() if isinstance(stored, SqlDecimal) else stored.dialect_impl(dialect))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        return to_sql(pl.Series([value], dtype=self._dtype), dialect)[0]
+        return to_sqlite(pl.Series([value], dtype=self._dtype))[0]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return from_sql("v", [value], self._dtype)[0] if not self._dtype.is_nested() else _plain(value, self._dtype)

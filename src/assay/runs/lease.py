@@ -22,7 +22,7 @@ from typing import Final
 import filelock
 import sqlalchemy as sa
 
-from assay.errors import ConfigurationError, LedgerError
+from assay.errors import ConfigurationError, LedgerError, RunStoreError
 from assay.runs.tables import LEASES
 
 _POLL: Final = 0.2
@@ -155,7 +155,7 @@ def _beat(engine: sa.Engine, lease: Lease, every: float, ended: Event) -> None:
                 raised = connection.execute(
                     LEASES.update().where(LEASES.c.owner == lease.owner).values(counter=LEASES.c.counter + 1)
                 )
-        except sa.exc.SQLAlchemyError:
+        except (RunStoreError, sa.exc.SQLAlchemyError):
             # The store may be back before the next beat; if it is not, the decision to publish finds out.
             continue
         if raised.rowcount == 0:

@@ -16,8 +16,9 @@ from typing import Any, Final, Literal, Unpack
 import polars as pl
 import sqlalchemy as sa
 
-from assay.errors import ConfigurationError, NotFoundError
+from assay.errors import ConfigurationError, NotFoundError, RunStoreError
 from assay.records import REJECTS as FRAME
+from assay.runs.database import open_engine, take_turns
 from assay.runs.dead_letters import Kind, Queries, State, Which
 from assay.runs.known_files import KnownFiles
 from assay.runs.lease import Lease, leased
@@ -80,29 +81,20 @@ class RunStore:
     """Runs and dead letters.
 
     Args:
-        url: An SQLAlchemy URL. A missing SQLite file and its folder are made.
+        url: An SQLAlchemy URL, of SQLite or PostgreSQL. A missing SQLite file and its folder are made.
+
+    Raises:
+        ConfigurationError: the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            raise ConfigurationError("run_store is not an SQLAlchemy URL such as sqlite:///runs.db") from None
-        shown = parsed.render_as_string(hide_password=True)
-        try:
-            if parsed.get_backend_name() == "sqlite" and parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed)
-        except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
-            # An ImportError is the missing driver of a database.
-            raise ConfigurationError(f"the run store {shown} cannot be used: {error}") from None
-        self._letters = Queries(parsed.get_backend_name())
-        if parsed.get_backend_name() == "sqlite":
-            sa.event.listen(self._engine, "connect", _durable)
+        self._engine = open_engine(url)
+        self._letters = Queries(self._engine.dialect.name)
         try:
             create_tables(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise ConfigurationError(f"the run store {shown} cannot be used: {_cause(error)}") from None
+        except RunStoreError as error:
+            self._engine.dispose()
+            raise ConfigurationError(f"the run store {error.message}") from None
 
     def close(self) -> None:
         """Close its connections."""
@@ -115,6 +107,7 @@ class RunStore:
             Its id.
         """
         with self._engine.begin() as connection:
+            take_turns(connection)
             last = connection.scalar(sa.select(sa.func.max(RUNS.c.sequence))) or 0
             run = "".join(secrets.choice(_ALPHABET) for _ in range(6))
             connection.execute(
@@ -431,14 +424,6 @@ class RunStore:
             connection.execute(RUNS.update().where(RUNS.c.id == run).values(**values))
 
 
-def _durable(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.close()
-
-
 @contextmanager
 def _erasing(connection: sa.Connection) -> Iterator[None]:
     """SQLite would leave what is deleted in free pages and in its log: here it is overwritten."""
@@ -491,7 +476,3 @@ def _letter(row: Mapping[Any, Any]) -> DeadLetter:
     fields["raw"] = zstd.decompress(fields["raw"]) if fields["state"] != "purged" else b""
     fields["edited"] = None if fields["edited"] is None else zstd.decompress(fields["edited"])
     return DeadLetter(**fields)
-
-
-def _cause(error: sa.exc.SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error)

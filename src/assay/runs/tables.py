@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+
+from assay.runs.database import take_turns
 
 METADATA: Final = sa.MetaData()
 RUNS: Final = sa.Table(
@@ -73,12 +75,21 @@ PUBLISHED_FILES: Final = sa.Table(
 
 def create_tables(engine: sa.Engine) -> None:
     """Make what is missing, also columns that an older Assay did not have."""
-    METADATA.create_all(engine)
+    with engine.connect() as connection:
+        if not any(_missing(connection, table) for table in METADATA.sorted_tables):
+            return
     with engine.begin() as connection:
-        inspector = sa.inspect(connection)
+        take_turns(connection)
+        METADATA.create_all(connection)
         for table in METADATA.sorted_tables:
-            there = {column["name"] for column in inspector.get_columns(table.name)}
-            for column in table.columns:
-                if column.name not in there:
-                    ddl = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
-                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD {ddl}")
+            for column in _missing(connection, table):
+                ddl = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD {ddl}")
+
+
+def _missing(connection: sa.Connection, table: sa.Table) -> list[sa.Column[Any]]:
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(table.name):
+        return list(table.columns)
+    there = {column["name"] for column in inspector.get_columns(table.name)}
+    return [column for column in table.columns if column.name not in there]

@@ -23,7 +23,8 @@ from assay.errors import ConfigurationError, DuplicateError, SinkError, unknown_
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns
 from assay.sinks.registry import SinkFactory
 from assay.sinks.repository import Repository, SqlRepository
-from assay.sinks.sql import Database, OpenSql, Sql
+from assay.sinks.sql import OpenSql, Sql
+from assay.sinks.sql_database import Database
 from assay.sinks.sql_values import SqlDecimal
 from assay.sinks.staging import StagedFile, scan
 from assay.sinks.unit_of_work import UnitOfWork

@@ -1,18 +1,21 @@
 """How a column is stored in SQL: its type there, and its values on the way in and out, exactly.
 
 SQLite has five kinds of values and none of them is a decimal, a date or a list: they are texts there. SQLAlchemy's own
-Numeric would take them through floats. Other databases have types for them, and get them as Python has them.
+Numeric would take them through floats. PostgreSQL has types for them.
 
-| column | SQLite | elsewhere |
+| column | SQLite | PostgreSQL |
 |---|---|---|
 | Decimal(p, s) | TEXT, all s places | NUMERIC(p, s) |
 | UInt64 | TEXT | NUMERIC(20, 0) |
 | other integers, Duration | BIGINT | BIGINT |
 | Float32, Float64 | FLOAT; NaN as the text NaN, which SQLite has no number for | DOUBLE PRECISION |
 | Boolean | BOOLEAN (0, 1) | BOOLEAN |
-| Date, Datetime, Time | TEXT, ISO 8601, with a zone: UTC | TEXT, ISO 8601 |
-| String, Enum, Categorical, Null | TEXT | TEXT |
-| Binary | BLOB | BLOB or BYTEA |
+| Date | TEXT, ISO 8601 | DATE |
+| Datetime | TEXT, ISO 8601 | TIMESTAMP; no nanoseconds |
+| Datetime with a zone | TEXT, ISO 8601, in UTC | TIMESTAMP WITH TIME ZONE; no nanoseconds |
+| Time | TEXT, ISO 8601 | TIME; no nanoseconds |
+| String, Enum, Categorical, Null | TEXT | TEXT; no NUL |
+| Binary | BLOB | BYTEA |
 | List, Struct | TEXT, JSON; decimals as strings, binary as base64 | TEXT, JSON |
 """
 
@@ -23,6 +26,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -40,6 +44,7 @@ _TICKS: Final = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _PLACES: Final = {"ms": 3, "us": 6, "ns": 9}
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _DATETIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z?)")
 _TIME: Final = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d{9}))?")
 
@@ -87,65 +92,114 @@ def sql_type(name: str, dtype: pl.DataType, output: str) -> TypeEngine[Any]:
         SinkError: it cannot be stored.
     """
     _check_storable(name, dtype, output)
-    if isinstance(dtype, pl.Decimal):
-        return SqlDecimal(dtype.precision or 38, dtype.scale)
-    if isinstance(dtype, pl.UInt64):
-        return SqlDecimal(20, 0)
+    match dtype:
+        case pl.Decimal():
+            return SqlDecimal(dtype.precision or 38, dtype.scale)
+        case pl.UInt64():
+            return SqlDecimal(20, 0)
+        case pl.Boolean():
+            return sa.Boolean()
+        case pl.Binary():
+            return sa.LargeBinary()
+        case pl.Date():
+            return sa.Text().with_variant(sa.Date(), "postgresql")
+        case pl.Datetime():
+            return sa.Text().with_variant(sa.TIMESTAMP(timezone=dtype.time_zone is not None), "postgresql")
+        case pl.Time():
+            return sa.Text().with_variant(sa.Time(), "postgresql")
     if dtype.is_integer() or isinstance(dtype, pl.Duration):
         return sa.BigInteger()
-    if dtype.is_float():
-        return sa.Double().with_variant(sa.Float(), "sqlite")
-    if isinstance(dtype, pl.Boolean):
-        return sa.Boolean()
-    return sa.LargeBinary() if isinstance(dtype, pl.Binary) else sa.Text()
+    return sa.Double().with_variant(sa.Float(), "sqlite") if dtype.is_float() else sa.Text()
 
 
-def check_values(column: pl.Series, output: str) -> None:
-    """Check that `to_sql` will take all values.
+@dataclass(frozen=True)
+class Refused:
+    """A value that cannot be stored.
 
-    Raises:
-        SinkError: a date is outside the years 1 to 9999, which is what ISO 8601 texts and most databases hold.
+    Attributes:
+        row: Its place in the column.
+        why: What it is, and what to do.
     """
-    dtype = column.dtype
+
+    row: int
+    why: str
+
+
+def check_values(column: pl.Series, dialect: str) -> Refused | None:
+    """The first value that the database (`sqlite` or `postgresql`) would not take, or would change; None if none."""
     try:
-        if isinstance(dtype, pl.Date | pl.Datetime):
-            write = _writer(dtype)
-            for extreme in (column.cast(pl.Int64).min(), column.cast(pl.Int64).max()):
-                if extreme is not None:
-                    write(extreme)
-        elif _has_dates(dtype):
-            write = _writer(dtype)
-            for value in column.drop_nulls().cast(_plain(dtype)).to_list():
-                write(value)
+        _see_dates(column)
     except (ValueError, OverflowError):
-        raise SinkError(
-            f'column "{column.name}" has a date outside the years 1 to 9999, which cannot be stored', sink=output
-        ) from None
+        row = next(row for row in range(len(column)) if not _is_dated(column[row : row + 1]))
+        return Refused(row, "has a date outside the years 1 to 9999, which cannot be stored")
+    if dialect != "postgresql":
+        return None
+    # PostgreSQL has neither this character nor nanoseconds. Texts within nested values are JSON, which escapes it.
+    why = "has a NUL character, which PostgreSQL has no text for: take it out, or store bytes"
+    match column.dtype:
+        case pl.String() | pl.Enum() | pl.Categorical():
+            wrong = column.cast(pl.String).str.contains("\0", literal=True)
+        case pl.Time():
+            wrong = column.cast(pl.Int64) % 1000 != 0
+            why = "has a time with nanoseconds, which PostgreSQL does not keep: round it"
+        case pl.Datetime(time_unit="ns"):
+            wrong = column.cast(pl.Int64) % 1000 != 0
+            why = "has a datetime with nanoseconds, which PostgreSQL does not keep: round it, or cast it"
+        case _:
+            return None
+    return Refused(wrong.fill_null(value=False).arg_max() or 0, why) if wrong.any() else None
 
 
-def to_sql(column: pl.Series, dialect: Dialect) -> list[Any]:
-    """The values of a column as the driver takes them; ask `check_values` first."""
+def _see_dates(column: pl.Series) -> None:
     dtype = column.dtype
-    if dialect.name != "sqlite" and isinstance(dtype, pl.Decimal):
-        return column.to_list()
+    if isinstance(dtype, pl.Date | pl.Datetime):
+        write = _writer(dtype)
+        for extreme in (column.cast(pl.Int64).min(), column.cast(pl.Int64).max()):
+            if extreme is not None:
+                write(extreme)
+    elif _has_dates(dtype):
+        write = _writer(dtype)
+        for value in column.drop_nulls().cast(_plain(dtype)).to_list():
+            write(value)
+
+
+def _is_dated(column: pl.Series) -> bool:
+    try:
+        _see_dates(column)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def to_sqlite(column: pl.Series) -> list[Any]:
+    """The values of a column as SQLite's driver takes them; ask `check_values` first."""
+    dtype = column.dtype
     if isinstance(dtype, pl.UInt64):
-        texts = column.cast(pl.String).to_list()
-        return texts if dialect.name == "sqlite" else [None if v is None else Decimal(v) for v in texts]
+        return column.cast(pl.String).to_list()
     if dtype.is_nested():
-        # Polars 2.1 panics when it casts a list whose nulls hide elements; rows that are gathered hide none.
-        column = column.gather(list(range(len(column))))
+        return to_json(column)
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is not None:
+            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        zone = "Z" if dtype.time_zone else ""
+        return column.dt.to_string(f"%Y-%m-%dT%H:%M:%S%.{_PLACES[dtype.time_unit]}f{zone}").to_list()
+    if isinstance(dtype, pl.Date):
+        return column.dt.to_string("%Y-%m-%d").to_list()
+    if isinstance(dtype, pl.Time):
+        return column.dt.to_string("%H:%M:%S%.9f").to_list()
     values = column.cast(_plain(dtype)).to_list()
-    if dtype.is_float():
-        # SQLite would make NULL of NaN.
-        is_lost = dialect.name == "sqlite" and bool(column.is_nan().any())
-        return ["NaN" if v is not None and math.isnan(v) else v for v in values] if is_lost else values
-    if dtype.is_nested():
-        write = _writer(dtype)
-        return [None if v is None else json.dumps(write(v), ensure_ascii=False, separators=(",", ":")) for v in values]
-    if dtype.is_temporal() and not isinstance(dtype, pl.Duration):
-        write = _writer(dtype)
-        return [None if v is None else write(v) for v in values]
-    return values
+    # SQLite would make NULL of NaN.
+    is_lost = dtype.is_float() and bool(column.is_nan().any())
+    return ["NaN" if v is not None and math.isnan(v) else v for v in values] if is_lost else values
+
+
+def to_json(column: pl.Series) -> list[str | None]:
+    """The values of a nested column as JSON texts."""
+    # Polars 2.1 panics when it casts a list whose nulls hide elements; rows that are gathered hide none.
+    column = column.gather(list(range(len(column))))
+    write = _writer(column.dtype)
+    values = column.cast(_plain(column.dtype)).to_list()
+    return [None if v is None else json.dumps(write(v), ensure_ascii=False, separators=(",", ":")) for v in values]
 
 
 def from_sql(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
@@ -174,7 +228,11 @@ def from_sql(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     elif isinstance(dtype, pl.Boolean):
         read = _flag
     elif dtype.is_temporal() and not isinstance(dtype, pl.Duration):
-        read = _reader(dtype)
+        parse = _reader(dtype)
+
+        def read(v: Any) -> Any:
+            return parse(v) if isinstance(v, str) else _ticks(v, dtype)
+
     try:
         plain = values if read is None else [None if v is None else read(v) for v in values]
         return pl.Series(name, plain, dtype=_plain(dtype), strict=True).cast(dtype)
@@ -255,6 +313,22 @@ def _reader(dtype: Any) -> Value:
         case pl.Float32() | pl.Float64():
             return float
     return lambda v: v
+
+
+def _ticks(value: Any, dtype: pl.DataType) -> int:
+    """The number that Polars keeps for a date or time as PostgreSQL's driver gives it."""
+    match dtype, value:
+        case pl.Datetime(), datetime() if (value.tzinfo is None) == (dtype.time_zone is None):
+            since = value.replace(tzinfo=value.tzinfo or UTC) - _EPOCH
+            ticks, rest = divmod((since // _MICROSECOND) * _TICKS[dtype.time_unit], 10**6)
+            if rest:
+                raise ValueError(f"{value} has more places than {dtype}")
+            return ticks
+        case pl.Time(), time(tzinfo=None):
+            return ((value.hour * 60 + value.minute) * 60 + value.second) * 10**9 + value.microsecond * 1000
+        case pl.Date(), date() if not isinstance(value, datetime):
+            return value.toordinal() - _EPOCH_DAY
+    raise ValueError(f"{value!r} is a {type(value).__name__}")
 
 
 def _flag(value: Any) -> bool:
