@@ -16,11 +16,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 import assay
 from assay import (
     Count,
+    Csv,
     Deduplicate,
     Err,
     Explode,
     Filter,
     GroupBy,
+    Jsonl,
     Lookup,
     MoneyColumns,
     Ok,
@@ -125,6 +127,10 @@ shop = Pipeline(
     },
     money=MoneyColumns(net="net", tax="tax", gross="gross"),
 )
+Csv("out/lines.csv", mode="delete_missing", key=("sku",), guard_formulas=True)
+Jsonl("out/lines.jsonl.zst", mode="upsert", key=("sku",), on_schema_change="add")
+Jsonl("out/lines.jsonl", delimiter=";")  # type: ignore[call-arg]
+Parquet("out/lines", file_bytes=1_000_000, partition_by=("country", "month"))
 Parquet("out/lines", mode="overwrite")  # type: ignore[arg-type]
 Lookup(Table("products.xml", Product), on="sku", on_missing="skip")  # type: ignore[arg-type]
 GroupBy("sku", net="sum", to=Sql("by_sku"))  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from assay.sinks.text_file import OpenTextFile, check_path, publish_text, staged
 from assay.sinks.text_values import csv_cells, csv_type, from_csv
 from assay.sinks.versions import absolute
 
+_DELIMITERS: Final = {",": ",", ";": ";", "|": "|", "\t": "tab"}
 # A spreadsheet takes a cell that begins like this for a formula. The apostrophes let a guard be told from a value.
 _GUARDED: Final = r"^'*[=+\-@\t\r]"
 _UNGUARDED: Final = r"^'('*[=+\-@\t\r])"
@@ -37,7 +38,7 @@ class Csv:
         mode: append, replace, upsert, delete_missing or merge.
         key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
         on_schema_change: error, or add: the file is written anew, with empty cells in a column that it lacked.
-        delimiter: Between cells; one character.
+        delimiter: Between cells: a comma, a semicolon, a bar or a tab.
         guard_formulas: Put an apostrophe before texts that begin with = + - @, a tab or a carriage return, which
             spreadsheets would take for formulas (and before such as have apostrophes there already, so that reading
             can take it off again). Numbers stay as they are.
@@ -54,8 +55,9 @@ class Csv:
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", declared("Csv", self.mode, self.key, self.on_schema_change))
         check_path(self.path, "Csv")
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n\x00':
-            raise ConfigurationError(f"delimiter must be one ASCII character, not {self.delimiter!r}", where="Csv")
+        if self.delimiter not in _DELIMITERS:
+            known = " ".join(_DELIMITERS.values())
+            raise ConfigurationError(f"delimiter must be one of {known}, not {self.delimiter!r}", where="Csv")
 
     @property
     def text(self) -> CsvText:
