@@ -191,7 +191,10 @@ class Database:
         """
         with self._speaking():
             make_folder(self.file.parent)
-            with tempfile.TemporaryDirectory(dir=staging, prefix=".new-database-") as folder:
+            # A file is given a second name on its own file system only.
+            same = staging.stat().st_dev == self.file.parent.stat().st_dev
+            aside = staging if same else self.file.parent
+            with tempfile.TemporaryDirectory(dir=aside, prefix=".new-database-") as folder:
                 made = Path(folder) / "new"
                 duckdb.connect(made).close()
                 with suppress(FileExistsError):
