@@ -301,8 +301,9 @@ def test_a_missing_extra_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_server_that_is_not_there_is_told_at_once(shop: Shop) -> None:
-    with pytest.raises(SinkError, match=r"output lines: postgresql://.*#lines: connection .*failed"):
+    with pytest.raises(SinkError, match=r"output lines: postgresql://.*#lines: connection .*failed") as told:
         shop.open(url=f"postgresql://me@/db?host={shop.folder}").check(FRAME.schema)
+    assert type(told.value) is SinkError
 
 
 class Line(BaseModel):

@@ -48,7 +48,8 @@ class Sql:
         table: Its name; made when missing. A table that is there must have the same columns.
         url: An SQLAlchemy URL; by default the SQLite file of the pipeline in the project's root. The path of an SQLite
             file is relative to that root. A password is not written here but named: `${NAME}` in its place, or for the
-            whole URL, is the environment variable NAME.
+            whole URL, is the environment variable NAME. SQLite or PostgreSQL (extra `postgres`); what stands behind
+            the question mark is PostgreSQL's.
         mode: append, replace, upsert, delete_missing or merge.
         key: Columns that tell rows apart; upsert and delete_missing need it. No floats, no nested columns, no nulls.
         folder: Where a default SQLite file goes; by default the root.

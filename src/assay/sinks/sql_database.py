@@ -71,7 +71,7 @@ PUBLICATIONS: Final = sa.Table(
 
 
 class RetryableError(SinkError):
-    """A transaction was ended by the database, and may go through when it is tried again.
+    """A writing transaction was ended by the database, and may go through when it is tried again.
 
     Attributes:
         by: `conflict`: another transaction was preferred, and this one is undone. `loss`: the connection is gone, and
@@ -135,8 +135,12 @@ class Database:
         Raises:
             SinkError: the database cannot be read.
         """
-        with self._transaction(self._reader) as connection:
-            yield connection
+        try:
+            with self._transaction(self._reader) as connection:
+                yield connection
+        except RetryableError as error:
+            # Nothing was written that could be doubled or lost: the reader decides what to do.
+            raise SinkError(error.message, sink=error.sink) from error
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
