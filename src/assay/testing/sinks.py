@@ -166,11 +166,13 @@ class SinkConformance:
         steps: Functions, as (owner, name), between whose calls a process can be killed while it publishes. The
             battery raises at each of these calls, one run after the other.
         readers: How many times the published rows are replaced, and read, at the same time.
+        replaced: How many rows that are, at least.
     """
 
     unstorable: ClassVar[str] = ""
     steps: ClassVar[Steps] = FILE_STEPS
     readers: ClassVar[int] = 10
+    replaced: ClassVar[int] = 3_000
 
     def make(self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error") -> Sink:
         """A sink that names its target relative to the root, the same each time."""
@@ -583,7 +585,7 @@ class SinkConformance:
         assert step > 1, "no step was found at which to crash: give `steps`"
 
     def test_a_reader_never_sees_half_a_state(self, bench: Bench) -> None:
-        rows = 3_000
+        rows = self.replaced
 
         def state(run: int) -> pl.DataFrame:
             return (
