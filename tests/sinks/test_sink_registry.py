@@ -12,10 +12,10 @@ import assay.aggregation
 import assay.sinks
 import assay.testing
 from assay.errors import ConfigurationError, UnknownNameError
-from assay.sinks import Parquet, SinkFactory, Sql, publish, registry
+from assay.sinks import Entities, Parquet, SinkFactory, Sql, publish, registry
 
 
-@pytest.mark.parametrize("sink", [Parquet, Sql])
+@pytest.mark.parametrize("sink", [Entities, Parquet, Sql])
 def test_our_own_sinks_are_known(sink: Any) -> None:
     assert SinkFactory.get(sink.kind) is sink
     assert sink.kind in SinkFactory.known()
