@@ -109,15 +109,13 @@ class Shop:
 
     def read(self, name: str) -> list[Row]:
         """The rows of one of the further outputs."""
-        path = self.folder / "out" / name
+        path = self.folder / "out" / {"jsonl": "lines.jsonl", "delta": "delta"}[name]
         if not path.exists():
             return []
-        if name.startswith("jsonl"):
+        if name == "jsonl":
             made = [json.loads(line, parse_float=Decimal) for line in path.read_text().splitlines()]
             return [(row["id"], row["customer"], Decimal(row["net"])) for row in made]
-        if name == "delta":
-            return list(pl.read_delta(str(path)).iter_rows())
-        raise ValueError(name)
+        return list(pl.read_delta(str(path)).iter_rows())
 
     def totals(self) -> dict[str, tuple[Decimal, int]]:
         """Net and lines by customer."""

@@ -27,7 +27,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
         if name.startswith("ASSAY_") and name != "ASSAY_SUITES":
             monkeypatch.delenv(name)
     outputs, imports = more_outputs()
-    return Shop(tmp_path / "shop", {name.replace(".", "_"): text for name, text in outputs.items()}, imports)
+    return Shop(tmp_path / "shop", outputs, imports)
 
 
 RUN_DAY_BY_DAY = """
