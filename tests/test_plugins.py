@@ -12,8 +12,19 @@ import pytest
 from assay import LookupFactory, ProcessorFactory
 from assay.errors import ConfigurationError
 from assay.plugins import load_plugin, plugin_names
+from assay.pricing import registry, strategy, strategy_kinds
+from assay.sinks import SinkFactory
 
 CODE = """
+from typing import Literal
+from assay.pricing.step import Step
+
+class Doubled(Step):
+    kind: Literal["doubled"] = "doubled"
+
+class Kafka:
+    kind = "kafka"
+
 class Ldap:
     name, dated = "ldap", False
     def columns(self): ...
@@ -27,6 +38,8 @@ class Lines:
 FACTORIES: dict[str, tuple[Callable[[str], Any], Callable[[], list[str]]]] = {
     "assay.lookups": (LookupFactory.create, LookupFactory.names),
     "assay.processors": (ProcessorFactory.create, ProcessorFactory.names),
+    "assay.sinks": (lambda kind: SinkFactory.get(kind)(), SinkFactory.known),
+    "assay.strategies": (lambda kind: strategy(kind).model_validate({"kind": kind}), strategy_kinds),
 }
 
 Install = Callable[..., None]
@@ -35,7 +48,8 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a package with entry points, as pip leaves it."""
-    for factory in (LookupFactory, ProcessorFactory):
+    monkeypatch.setattr(registry, "_strategies", dict(registry._strategies))
+    for factory in (LookupFactory, ProcessorFactory, SinkFactory):
         monkeypatch.setattr(factory, "_registered", dict(factory._registered))
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
@@ -55,12 +69,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
             del sys.modules[name]
 
 
-NAMES = {"assay.lookups": "ldap", "assay.processors": "lines"}
+NAMES = {"assay.lookups": "ldap", "assay.processors": "lines", "assay.sinks": "kafka", "assay.strategies": "doubled"}
+BY_GROUP = {group.removeprefix("assay."): name for group, name in NAMES.items()}
 
 
 @pytest.mark.parametrize("group", FACTORIES)
 def test_it_is_listed_without_being_imported_and_made_when_it_is_asked_for(install: Install, group: str) -> None:
-    install("acme-feeds", lookups="ldap", processors="lines")
+    install("acme-feeds", **BY_GROUP)
     create, names = FACTORIES[group]
     assert NAMES[group] in names()
     assert "acme_feeds" not in sys.modules
@@ -78,7 +93,7 @@ def test_it_is_listed_without_being_imported_and_made_when_it_is_asked_for(insta
     ],
 )
 def test_what_cannot_be_imported_is_named(install: Install, group: str, code: str, reason: str) -> None:
-    install("acme-broken", code, lookups="ldap", processors="lines")
+    install("acme-broken", code, **BY_GROUP)
     create, names = FACTORIES[group]
     assert NAMES[group] in names()
     with pytest.raises(ConfigurationError) as wrong:

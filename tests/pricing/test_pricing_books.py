@@ -18,7 +18,6 @@ from assay.pricing import (
     Step,
     Wording,
     register,
-    registry,
     strategy,
     strategy_kinds,
 )
@@ -223,23 +222,6 @@ def test_a_registered_strategy_is_a_kind_of_step() -> None:
     import polars as pl
 
     assert book.price(pl.DataFrame({"quantity": [3]})).collect()["gross"].item() == 12
-
-
-@pytest.mark.usefixtures("_own_registry")
-def test_a_strategy_of_another_package_comes_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Point:
-        name = "doubled"
-
-        def load(self) -> type[Step]:
-            return Doubled
-
-    def points(*, group: str, name: str | None = None) -> list[Point]:
-        assert group == "assay.strategies"
-        return [Point()] if name in (None, "doubled") else []
-
-    monkeypatch.setattr(registry, "entry_points", points)
-    assert "doubled" in strategy_kinds()
-    assert strategy("doubled") is Doubled
 
 
 @pytest.mark.usefixtures("_own_registry")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import assay.aggregation
 import assay.sinks
 import assay.testing
 from assay.errors import ConfigurationError, UnknownNameError
-from assay.sinks import Entities, Parquet, SinkFactory, Sql, publish, registry
+from assay.sinks import Entities, Parquet, SinkFactory, Sql, publish
 
 
 @pytest.mark.parametrize("sink", [Entities, Parquet, Sql])
@@ -34,20 +33,6 @@ def test_two_sinks_cannot_have_one_name_but_one_may_register_again() -> None:
         SinkFactory.register(Other)  # type: ignore[type-var]
     assert SinkFactory.register(Parquet) is Parquet
     assert SinkFactory.get("parquet") is Parquet
-
-
-def test_a_sink_of_another_package_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SinkFactory, "_registered", {})
-    point = EntryPoint("parquet", "assay.sinks.parquet:Parquet", registry.ENTRY_POINTS)
-
-    def points(*, group: str, name: str | None = None) -> list[EntryPoint]:
-        return [point] if group == "assay.sinks" and name in (None, "parquet") else []
-
-    monkeypatch.setattr(registry, "entry_points", points)
-    assert SinkFactory.known() == ["parquet"]
-    assert SinkFactory.get("parquet") is Parquet
-    with pytest.raises(UnknownNameError):
-        SinkFactory.get("sql")
 
 
 @pytest.mark.parametrize("package", [assay.sinks, assay.aggregation, assay.testing])

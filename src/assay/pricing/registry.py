@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import TypeVar
 
 from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError, DuplicateError, UnknownNameError, nearest
+from assay.plugins import load_plugin, plugin_names
 from assay.pricing.step import Step
 
 ENTRY_POINTS = "assay.strategies"
@@ -61,7 +61,7 @@ def parsed_step(value: object) -> object:
 
 def strategy_kinds() -> list[str]:
     """All known kinds."""
-    return sorted({*_strategies, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*_strategies, *plugin_names(ENTRY_POINTS)})
 
 
 def strategy(kind: str) -> type[Step]:
@@ -71,8 +71,9 @@ def strategy(kind: str) -> type[Step]:
         UnknownNameError: There is none; the message lists the known ones and the nearest.
     """
     if kind not in _strategies:
-        for point in entry_points(group=ENTRY_POINTS, name=kind):
-            register(point.load())
+        found = load_plugin(ENTRY_POINTS, kind)
+        if found is not None:
+            register(found)
     if kind not in _strategies:
         raise UnknownNameError("pricing strategy", kind, strategy_kinds())
     return _strategies[kind]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 import polars as pl
 
 from assay.errors import ConfigurationError, UnknownNameError
+from assay.plugins import load_plugin, plugin_names
 from assay.sinks.durable import remove_folder
 from assay.sinks.protocol import Sink
 from assay.sinks.staging import scan
@@ -61,8 +61,9 @@ class SinkFactory:
             UnknownNameError: none has it; lists those that are known.
         """
         if kind not in cls._registered:
-            for point in entry_points(group=ENTRY_POINTS, name=kind):
-                cls.register(point.load())
+            found = load_plugin(ENTRY_POINTS, kind)
+            if found is not None:
+                cls.register(found)
         if kind not in cls._registered:
             raise UnknownNameError("sink", kind, cls.known())
         return cls._registered[kind]
@@ -70,7 +71,7 @@ class SinkFactory:
     @classmethod
     def known(cls) -> list[str]:
         """All names, sorted."""
-        return sorted({*cls._registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+        return sorted({*cls._registered, *plugin_names(ENTRY_POINTS)})
 
 
 def publish(staged: Mapping[str, Any], run_id: str) -> bool:
