@@ -11,10 +11,10 @@ import assay.aggregation
 import assay.sinks
 import assay.testing
 from assay.errors import ConfigurationError, UnknownNameError
-from assay.sinks import Entities, Parquet, SinkFactory, Sql, publish
+from assay.sinks import Csv, Delta, DuckDb, Entities, Jsonl, Parquet, SinkFactory, Sql, publish
 
 
-@pytest.mark.parametrize("sink", [Entities, Parquet, Sql])
+@pytest.mark.parametrize("sink", [Csv, Delta, DuckDb, Entities, Jsonl, Parquet, Sql])
 def test_our_own_sinks_are_known(sink: Any) -> None:
     assert SinkFactory.get(sink.kind) is sink
     assert sink.kind in SinkFactory.known()
