@@ -171,8 +171,8 @@ def test_a_server_that_is_stopped_between_the_decision_and_publishing(
 
 
 def test_a_deadlock_is_tried_again(shop: Shop, background: ThreadPoolExecutor) -> None:
-    # We look for it after 1 s, the other session only after 30: so we are the one that is undone.
-    url = shop.cluster.url(shop.name, options="-c deadlock_timeout=1s")
+    # We look for it after 2 s, the other session only after 30: so we are the one that is undone.
+    url = shop.cluster.url(shop.name, options="-c deadlock_timeout=2s")
     staged = prepared(shop, "append", "LOCK TABLE other", url=url)
     with psycopg.connect(
         host=str(shop.cluster.folder), dbname=shop.name, user="postgres", options="-c deadlock_timeout=30s"
