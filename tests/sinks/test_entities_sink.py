@@ -405,6 +405,39 @@ def test_moments_keep_their_zone_and_their_digits(tmp_path: Path) -> None:
         assert words in str(raised.value)
 
 
+def test_every_mode_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    at = datetime(2024, 10, 27, 0, 30, 0, 1, tzinfo=UTC)
+    schema = pl.Schema({"id": pl.Int64(), "aware": pl.Datetime("us", "Europe/Berlin"), "weight": pl.Float64()})
+
+    def rows(*ids: int, weight: float | None = None) -> pl.DataFrame:
+        return pl.DataFrame([(i, at, weight) for i in ids], schema=schema, orient="row")
+
+    def found() -> pl.DataFrame:
+        target = Entities(Moment, postgres).open(tmp_path, tmp_path / "staging", "lines", default="unused.db")
+        stored = target.read()
+        assert stored is not None
+        return stored.collect().sort("id")
+
+    steps: list[tuple[Mode, pl.DataFrame, pl.DataFrame]] = [
+        ("upsert", rows(1, 2), rows(1, 2)),
+        ("upsert", rows(2, 3, weight=0.1), pl.concat([rows(1), rows(2, 3, weight=0.1)])),
+        ("append", rows(4), pl.concat([rows(1), rows(2, 3, weight=0.1), rows(4)])),
+        ("delete_missing", rows(1, 4, weight=1e300), rows(1, 4, weight=1e300)),
+        ("replace", rows(7), rows(7)),
+    ]
+    for number, (mode, frame, expected) in enumerate(steps):
+        made = staged(tmp_path, Entities(Moment, postgres, mode=mode), frame, f"r{number}")
+        assert [publish(made, f"r{number}"), publish(made, f"r{number}")] == [True, False]
+        assert_frame_equal(found(), expected)
+    with pytest.raises(SinkError, match="Moment with id=7 is there already"):
+        staged(tmp_path, Entities(Moment, postgres, mode="append"), rows(7), "r")
+    late = staged(tmp_path, Entities(Moment, postgres, mode="append"), rows(8, 9), "late")
+    published(tmp_path, Entities(Moment, postgres, mode="append"), rows(9), "quicker")
+    with pytest.raises(SinkError, match="Moment 9 exists already"):
+        publish(late, "late")
+    assert_frame_equal(found(), rows(7, 9))
+
+
 class Visit(BaseModel):
     id: str
     name: str
