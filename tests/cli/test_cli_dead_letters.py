@@ -106,7 +106,7 @@ def test_a_price_that_could_not_be_said_tells_why(feed: Path) -> None:
     )
     run()
     row = assay("rejects", "list").stdout.splitlines()[1]
-    assert row.split()[2:5] == ["pricing", "-", "pricing_error"]
+    assert row.split()[2:5] == ["pricing", "package", "pricing_error"]
     assert "package: list_price is null" in row
 
 
