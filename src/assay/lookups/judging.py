@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from assay.errors import LookupFailed
-from assay.records import TRACE, Format, RecordReader
+from assay.reading import ProcessorFactory, RawRecord
+from assay.records import TRACE, Batch, FileCount, Format, RecordReader
 from assay.records.rejects import first_reject
 from assay.settings import Settings
 
@@ -64,18 +65,25 @@ class RowJudge:
 
     def lines(self, lines: Iterable[bytes]) -> Judged:
         """Judge JSON objects, each without line feeds."""
-        source = b"\n".join(lines)
+        texts = list(lines)
         names = [*self._reader.schema.names(), "_record"]
-        if not source:
+        if not texts:
             return Judged(pl.DataFrame(schema=self._reader.schema | {"_record": TRACE["_record"]}), {})
         frames, wrong = [], {}
-        for batch in self._reader.batches(self._reader.check(source)):
+        for batch in self._batches(texts):
             for index in range(batch.rejects.height):
                 reject = first_reject(batch.rejects.slice(index, 1))
                 error = reject.errors[0]
                 wrong[reject.record] = f"{error['loc'] or 'answer'}: {error['msg']}, got {error['input']!r}"
             frames.append(batch.frame.select(names))
         return Judged(pl.concat(frames), wrong)
+
+    def _batches(self, texts: list[bytes]) -> Iterator[Batch]:
+        if all(text.startswith(b"{") for text in texts):
+            return self._reader.batches(self._reader.check(b"\n".join(texts)))
+        # What a service answers may look like a file of something else, or like an empty line: each is one record.
+        raws = (RawRecord(text, number, number + 1, 0) for number, text in enumerate(texts))
+        return self._reader.raw_batches(FileCount("<answers>"), raws, ProcessorFactory.create("jsonl"))
 
     def _line(self, row: Mapping[str, Any]) -> bytes:
         for column in self._money.keys() & row.keys():
