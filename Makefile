@@ -32,6 +32,7 @@ fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (60,000
 	HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m campaign tests/records
 
 crash: $(STAMP) ## kill runs at every system call that makes something durable, and look at what is left (long)
+	ASSAY_CRASH_STRIDE=1 $(BIN)/python -m pytest -q tests/sinks -k "crash_at_any_step"
 	$(BIN)/python -m pytest -q -m campaign tests/faults tests/sinks/test_sink_kills.py tests/sinks/test_table_kills.py
 
 lint: $(STAMP) ## style, types, import directions

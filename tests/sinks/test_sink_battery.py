@@ -94,6 +94,8 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
 
 def battery(sink: type[Parquet]) -> SinkConformance:
     class Battery(SinkConformance):
+        stride = 1
+
         def make(
             self, mode: Mode, key: tuple[str, ...] | None = None, on_schema_change: OnSchemaChange = "error"
         ) -> Sink:
