@@ -192,3 +192,83 @@ def test_runs_day_by_day_equal_one_run_over_all(
     grown = (lines(folder), [(Decimal(net), count) for net, count in total(folder)])
     assert shop().run(full=True).status == "published"
     assert (lines(folder), [(Decimal(net), count) for net, count in total(folder)]) == grown
+
+
+def by_key() -> Pipeline:
+    return shop("upsert", lines=Rows(to=Parquet("out/lines", mode="upsert", key=("order",))))
+
+
+def test_bytes_that_come_back_are_published_again(folder: Path) -> None:
+    for net in ("1.00", "2.00", "1.00"):
+        write(folder, "a.jsonl", [("1", net)])
+        assert not by_key().run().repeats
+        assert lines(folder) == [("1", net)]
+
+
+def test_a_file_that_was_away_during_a_full_run_is_new_again(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    (folder / "in/a.jsonl").rename(folder / "away")
+    write(folder, "b.jsonl", [("2", "2.00")])
+    shop().run(full=True)
+    (folder / "away").rename(folder / "in/a.jsonl")
+    assert not shop().run().repeats
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_a_full_run_reads_the_same_bytes_once(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    write(folder, "copy.jsonl", [("1", "1.00")])
+    assert shop().run(full=True).counts["read"] == 1
+    assert lines(folder) == [("1", "1.00")]
+
+
+@pytest.mark.parametrize("pipeline", [shop, by_key])
+def test_a_rotated_file_is_no_change_and_its_old_bytes_do_not_come_again(folder: Path, pipeline: Any) -> None:
+    write(folder, "log.jsonl", [("1", "1.00")])
+    pipeline().run()
+    (folder / "in/log.jsonl").rename(folder / "in/log.1.jsonl")
+    write(folder, "log.jsonl", [("2", "2.00")])
+    rotated = pipeline().run()
+    assert (rotated.counts["read"], rotated.ledger["incremental"]["changed"]) == (1, 0)
+    write(folder, "more.jsonl", [("3", "3.00")])
+    assert pipeline().run().counts["read"] == 1
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "3.00")]
+
+
+def test_what_a_full_run_has_published_is_not_replayed_as_well(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "1,00")])
+    first = shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "2", "net": "1.00"}')
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "1.00")])
+    full = shop().run(full=True)
+    with pytest.raises(ConfigurationError, match=f"run {full.id} has replaced what run {first.id} published"):
+        replay(shop(), first.id)
+    assert lines(folder) == [("1", "1.00"), ("2", "1.00")]
+
+
+def test_a_full_run_warns_of_what_any_replay_had_mended(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1,00")])
+    first = shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "1", "net": "1.00"}')
+    replay(shop(), first.id)
+    write(folder, "b.jsonl", [("2", "2.00")])
+    shop().run()
+    full = shop().run(full=True)
+    assert any(f"replayed after run {first.id}" in warning for warning in full.ledger["warnings"])
+
+
+def test_rejects_are_not_added_to_groups_that_a_later_run_has_upserted(folder: Path) -> None:
+    groups = {"orders": GroupBy("order", net=Sum("net"), to=Parquet("out/orders", mode="upsert", key=("order",)))}
+    pipeline = shop(incremental=False, **groups)
+    write(folder, "a.jsonl", [("1", "1.00"), ("1", "2,00")])
+    first = pipeline.run()
+    write(folder, "a.jsonl", [("1", "1.00"), ("1", "2.00")])
+    later = pipeline.run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "1", "net": "2.00"}')
+    with pytest.raises(ConfigurationError, match=f"run {later.id} may have replaced groups"):
+        replay(pipeline, first.id)

@@ -23,6 +23,7 @@ from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
 from assay.pipeline.findings import many_rejects, purged_open, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
+from assay.pipeline.outputs import GroupBy
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
@@ -323,7 +324,8 @@ class Execution:
 
     def _repeated(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> Run | None:
         """The run that has published the same already, where its outputs still have it."""
-        if self._options.force or self._options.full or self._options.dry_run:
+        if self._options.force or self._options.dry_run or self._selection is not None:
+            # An incremental run knows by its files what is published: bytes may come back that were taken out since.
             return None
         fingerprint = self._fingerprint(publication, feed, answers)
         if fingerprint is None:
@@ -421,6 +423,9 @@ class Execution:
         pipeline = self._plan.pipeline
         if pipeline.replaces:
             yield from replays_replaced(self._store, self._id, self._store.last_published(pipeline.name))
+        elif self._options.full:
+            for earlier in self._store.runs(limit=1_000_000, pipeline=pipeline.name, status="published"):
+                yield from replays_replaced(self._store, self._id, earlier)
 
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
         if self._store.get(self._id).decision is None:
@@ -504,11 +509,18 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         )
     if not store.count_rejects(run.id).get("open"):
         raise NotFoundError("open reject in run", run.id)
-    last = store.last_published(pipeline.name)
-    if pipeline.replaces and last and last.id != run.id:
-        raise ConfigurationError(
-            f"run {last.id} has replaced what run {run.id} published; replay the rejects of {last.id}"
-        )
+    for later in store.published_since(run):
+        incremental = (later.ledger or {}).get("incremental", {})
+        if pipeline.replaces or incremental.get("full"):
+            raise ConfigurationError(
+                f"run {later.id} has replaced what run {run.id} published; replay the rejects of {later.id}"
+            )
+        for name, output in pipeline.outputs.items():
+            if isinstance(output, GroupBy) and output.to.mode == "upsert":
+                raise ConfigurationError(
+                    f"run {later.id} may have replaced groups of run {run.id} in output {name}, to which its rejects "
+                    f"would be added; replay the rejects of {later.id}, or run {run.id}'s input again by --force"
+                )
 
 
 def _clear(folder: Path) -> None:

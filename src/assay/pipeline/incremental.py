@@ -21,7 +21,7 @@ class Selection:
 
     Attributes:
         files: Those to read.
-        read: Their paths as they are remembered, and their hashes.
+        read: Paths of all files as they are remembered, and their hashes: those of the same bytes are read once.
         target: What the outputs are remembered by.
         known: How many are published already.
         changed: By path, the run that has published an earlier state of it.
@@ -45,7 +45,8 @@ class Selection:
 
     def as_json(self) -> dict[str, object]:
         """For the ledger."""
-        return {"new": len(self.files) - len(self.changed), "changed": len(self.changed), "known": self.known}
+        counts = {"new": len(self.files) - len(self.changed), "changed": len(self.changed), "known": self.known}
+        return counts | ({"full": True} if self.anew else {})
 
 
 def check_incremental(pipeline: Pipeline) -> None:
@@ -92,25 +93,23 @@ def select(
     ).hexdigest()
     published = store.published_files
     hashes = {_key(file): _hash(file, store) for file in files}
-    if full:
-        return Selection(list(files), hashes, target, anew=True)
+    known = {} if full else published.of(pipeline.name, target)
+    there = set(hashes.values())
     chosen: list[SourceFile] = []
-    read: dict[str, str] = {}
     changed: dict[str, str] = {}
-    known = published.of(pipeline.name, target)
-    runs = {digest for digest, _ in known.values()}
+    seen = {digest for digest, _ in known.values()}
     for file in files:
         key = _key(file)
-        if hashes[key] in runs:
+        if hashes[key] in seen:
             continue
-        runs.add(hashes[key])
+        seen.add(hashes[key])
         chosen.append(file)
-        read[key] = hashes[key]
-        if key in known:
+        # Where its earlier bytes have only another name now, this is another file (rotated logs).
+        if key in known and known[key][0] not in there:
             changed[file.name] = known[key][1]
     if changed:
         _see_keyed(pipeline, changed)
-    return Selection(chosen, read, target, len(files) - len(chosen), changed)
+    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, anew=full)
 
 
 def _see_keyed(pipeline: Pipeline, changed: Mapping[str, str]) -> None:
