@@ -28,7 +28,7 @@ from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.publishing import Publication, outputs_of, publish_all
-from assay.pipeline.rejecting import RejectLog, purge_expired, replayable
+from assay.pipeline.rejecting import RejectLog, Replayed, numbered, purge_expired, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
@@ -54,6 +54,7 @@ class Options:
         dry_run: All but publish.
         progress: Who is told how far it is.
         replayed: The run whose dead letters are read again.
+        letters: Numbers of those dead letters; what is edited or discarded meanwhile changes them no more.
         force: Publish also what an earlier run has published from the same input.
         full: Of an incremental pipeline, read all files and publish everything anew.
         wait: Seconds to wait for another run of the pipeline to end.
@@ -64,6 +65,7 @@ class Options:
     dry_run: bool = False
     progress: Progress | None = None
     replayed: Run | None = None
+    letters: frozenset[int] = frozenset()
     force: bool = False
     full: bool = False
     wait: float = 0.0
@@ -126,12 +128,14 @@ def replay(
         given = params if params is not None else original.definition.get("params", {})
         plan = make_plan(pipeline, params=given, settings=settings, source=b"")
         output = original.definition["output"]
-        options = Options(output=Path(output) if output else None, progress=progress, replayed=original)
+        letters = frozenset(letter.number for letter in replayable(store, original.id))
+        folder = Path(output) if output else None
+        options = Options(output=folder, progress=progress, replayed=original, letters=letters)
         with closing(plan):
             plan.open_steps()
             execution = Execution(plan, store, lease, options)
             return execution.run(
-                lambda _staging, _targets: ReplayFeed(plan.reader, lambda: replayable(store, original.id))
+                lambda _staging, _targets: ReplayFeed(plan.reader, lambda: numbered(store, original.id, letters))
             )
 
 
@@ -242,7 +246,8 @@ class Execution:
         parent = replayed.id if replayed else None
         self._id = self._store.start(self._plan.pipeline.name, self._definition, parent, staging=self._root / STAGING)
         self._staging = staging = self._root / STAGING / self._id
-        self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, replayed)
+        again = None if replayed is None else Replayed(replayed, self._options.letters)
+        self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, again)
         try:
             staging.mkdir(parents=True)
             return self._run(feed_for, staging)
