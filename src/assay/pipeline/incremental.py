@@ -45,7 +45,11 @@ class Selection:
 
     def as_json(self) -> dict[str, object]:
         """For the ledger."""
-        counts: dict[str, object] = {"new": len(self.files) - len(self.changed), "changed": len(self.changed), "known": self.known}
+        counts: dict[str, object] = {
+            "new": len(self.files) - len(self.changed),
+            "changed": len(self.changed),
+            "known": self.known,
+        }
         return counts | ({"full": True} if self.anew else {})
 
 
