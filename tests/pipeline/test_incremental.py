@@ -15,7 +15,9 @@ from pydantic import BaseModel
 
 import assay
 from assay import ConfigurationError, Count, Deduplicate, GroupBy, Parquet, Pipeline, Rows, Source, Sql, Sum
-from assay.pipeline.execution import open_store, replay
+from assay.errors import SinkError
+from assay.pipeline.execution import abandon, open_store, replay
+from assay.pipeline.publishing import publish_all
 
 
 class Line(BaseModel):
@@ -320,3 +322,43 @@ def test_what_is_edited_while_a_replay_runs_is_left_for_the_next(folder: Path, m
         assert store.dead_letter(first.id, numbers["check"]).state == "open"
         replay(pipeline, first.id)
     assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "9.00")]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_after_a_run_was_given_up_half_way_only_a_full_run_publishes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    def halfway(run: str, decision: list[Any]) -> None:
+        publish_all(run, decision[:1])
+        raise SinkError("cannot be written", sink="total")
+
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    write(folder, "b.jsonl", [("2", "2.00")])
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.pipeline.execution.publish_all", halfway)
+        stuck = shop().run(full=full)
+    abandon(shop(), stuck.id, assay.Settings.load())
+    failed = shop().run()
+    assert f"run {stuck.id} was given up" in (failed.error or {})["message"]
+    assert shop().run(full=True).status == "published"
+    assert shop().run().repeats
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_a_run_given_up_before_any_output_was_published_leaves_its_files_alone_new(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: str, decision: list[Any]) -> None:
+        raise SinkError("cannot be written", sink="lines")
+
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    write(folder, "b.jsonl", [("2", "2.00")])
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.pipeline.execution.publish_all", broken)
+        stuck = shop().run()
+    abandon(shop(), stuck.id, assay.Settings.load())
+    assert shop().run().counts["read"] == 1
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]

@@ -187,6 +187,16 @@ class RunStore:
             for row in connection.execute(query).mappings():
                 yield _run(row)
 
+    def abandoned(self, pipeline: str) -> list[Run]:
+        """Runs of a pipeline that had decided to publish and were given up, the last first."""
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.pipeline == pipeline, RUNS.c.decision.is_not(None), RUNS.c.status == "failed")
+            .order_by(RUNS.c.sequence.desc())
+        )
+        with self._engine.connect() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
+
     def last_decided(self, pipeline: str, output: str | None) -> Run | None:
         """The last run of a pipeline that decided to publish to a folder, whether it has finished that or not."""
         query = (
