@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import assay
-from assay import ConfigurationError, Count, GroupBy, Parquet, Pipeline, Rows, Source, Sql, Sum
-from assay.pipeline.execution import open_store, replay
+from assay import ConfigurationError, Count, Deduplicate, GroupBy, Parquet, Pipeline, Rows, Source, Sql, Sum
+from assay.errors import SinkError
+from assay.pipeline.execution import abandon, open_store, replay
+from assay.pipeline.publishing import publish_all
 
 
 class Line(BaseModel):
@@ -192,3 +195,170 @@ def test_runs_day_by_day_equal_one_run_over_all(
     grown = (lines(folder), [(Decimal(net), count) for net, count in total(folder)])
     assert shop().run(full=True).status == "published"
     assert (lines(folder), [(Decimal(net), count) for net, count in total(folder)]) == grown
+
+
+def by_key() -> Pipeline:
+    return shop("upsert", lines=Rows(to=Parquet("out/lines", mode="upsert", key=("order",))))
+
+
+def test_bytes_that_come_back_are_published_again(folder: Path) -> None:
+    for net in ("1.00", "2.00", "1.00"):
+        write(folder, "a.jsonl", [("1", net)])
+        assert not by_key().run().repeats
+        assert lines(folder) == [("1", net)]
+
+
+def test_a_file_that_was_away_during_a_full_run_is_new_again(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    (folder / "in/a.jsonl").rename(folder / "away")
+    write(folder, "b.jsonl", [("2", "2.00")])
+    shop().run(full=True)
+    (folder / "away").rename(folder / "in/a.jsonl")
+    assert not shop().run().repeats
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_a_full_run_reads_the_same_bytes_once(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    write(folder, "copy.jsonl", [("1", "1.00")])
+    assert shop().run(full=True).counts["read"] == 1
+    assert lines(folder) == [("1", "1.00")]
+
+
+@pytest.mark.parametrize("pipeline", [shop, by_key])
+def test_a_rotated_file_is_no_change_and_its_old_bytes_do_not_come_again(folder: Path, pipeline: Any) -> None:
+    write(folder, "log.jsonl", [("1", "1.00")])
+    pipeline().run()
+    (folder / "in/log.jsonl").rename(folder / "in/log.1.jsonl")
+    write(folder, "log.jsonl", [("2", "2.00")])
+    rotated = pipeline().run()
+    assert (rotated.counts["read"], rotated.ledger["incremental"]["changed"]) == (1, 0)
+    write(folder, "more.jsonl", [("3", "3.00")])
+    assert pipeline().run().counts["read"] == 1
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "3.00")]
+
+
+def test_what_a_full_run_has_published_is_not_replayed_as_well(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "1,00")])
+    first = shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "2", "net": "1.00"}')
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "1.00")])
+    full = shop().run(full=True)
+    with pytest.raises(ConfigurationError, match=f"run {full.id} has replaced what run {first.id} published"):
+        replay(shop(), first.id)
+    assert lines(folder) == [("1", "1.00"), ("2", "1.00")]
+
+
+def test_a_full_run_warns_of_what_any_replay_had_mended(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1,00")])
+    first = shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "1", "net": "1.00"}')
+    replay(shop(), first.id)
+    write(folder, "b.jsonl", [("2", "2.00")])
+    shop().run()
+    full = shop().run(full=True)
+    assert any(f"replayed after run {first.id}" in warning for warning in full.ledger["warnings"])
+
+
+def test_rejects_are_not_added_to_groups_that_a_later_run_has_upserted(folder: Path) -> None:
+    groups = {"orders": GroupBy("order", net=Sum("net"), to=Parquet("out/orders", mode="upsert", key=("order",)))}
+    pipeline = shop(incremental=False, **groups)
+    write(folder, "a.jsonl", [("1", "1.00"), ("1", "2,00")])
+    first = pipeline.run()
+    write(folder, "a.jsonl", [("1", "1.00"), ("1", "2.00")])
+    later = pipeline.run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "1", "net": "2.00"}')
+    with pytest.raises(ConfigurationError, match=f"run {later.id} may have replaced groups"):
+        replay(pipeline, first.id)
+
+
+def test_a_key_that_an_earlier_run_has_published_is_not_appended_again(folder: Path) -> None:
+    def unique() -> Pipeline:
+        found = shop()
+        return replace(found, source=replace(found.source, key=["order"]), steps=[Deduplicate()])
+
+    write(folder, "a.jsonl", [("1", "1.00")])
+    unique().run()
+    write(folder, "b.jsonl", [("1", "1.00"), ("2", "2.00")])
+    failed = unique().run()
+    assert (
+        "lines: 1 of these records have a key that is published already, such as 1" in (failed.error or {})["message"]
+    )
+    assert unique().run(full=True).counts == {"read": 3, "written": 2, "filtered": 1, "rejected": 0}
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_a_row_that_is_replaced_by_its_key_does_not_stay_in_totals(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop("upsert").run()
+    write(folder, "b.jsonl", [("1", "5.00")])
+    failed = shop("upsert").run()
+    message = (failed.error or {})["message"]
+    assert "such as 1: replaced here, they would still be counted in output total" in message
+    assert lines(folder) == [("1", "1.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("1.00"), 1)]
+
+
+def test_what_is_edited_while_a_replay_runs_is_left_for_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that only conflicts is not read until it is mended: mended meanwhile, it was not published."""
+    found = shop()
+    pipeline = replace(found, source=replace(found.source, key=["order"]), steps=[Deduplicate()])
+    write(folder, "a.jsonl", [("1", "1.00"), ("1", "9.00"), ("2", "2,00")])
+    first = pipeline.run()
+    with open_store(assay.Settings.load()) as store:
+        numbers = {letter.stage: letter.number for letter in store.dead_letters(first.id)}
+        store.edit_reject(first.id, numbers["validate"], b'{"order": "2", "net": "2.00"}')
+
+        def edit(_: object) -> None:
+            store.edit_reject(first.id, numbers["check"], b'{"order": "3", "net": "9.00"}')
+
+        replay(pipeline, first.id, progress=edit)
+        assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+        assert store.dead_letter(first.id, numbers["check"]).state == "open"
+        replay(pipeline, first.id)
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "9.00")]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_after_a_run_was_given_up_half_way_only_a_full_run_publishes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    def halfway(run: str, decision: list[Any]) -> None:
+        publish_all(run, decision[:1])
+        raise SinkError("cannot be written", sink="total")
+
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    write(folder, "b.jsonl", [("2", "2.00")])
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.pipeline.execution.publish_all", halfway)
+        stuck = shop().run(full=full)
+    abandon(shop(), stuck.id, assay.Settings.load())
+    failed = shop().run()
+    assert f"run {stuck.id} was given up" in (failed.error or {})["message"]
+    assert shop().run(full=True).status == "published"
+    assert shop().run().repeats
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+    assert [(Decimal(net), count) for net, count in total(folder)] == [(Decimal("3.00"), 2)]
+
+
+def test_a_run_given_up_before_any_output_was_published_leaves_its_files_alone_new(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: str, decision: list[Any]) -> None:
+        raise SinkError("cannot be written", sink="lines")
+
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    write(folder, "b.jsonl", [("2", "2.00")])
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.pipeline.execution.publish_all", broken)
+        stuck = shop().run()
+    abandon(shop(), stuck.id, assay.Settings.load())
+    assert shop().run().counts["read"] == 1
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]

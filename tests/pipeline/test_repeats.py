@@ -1,8 +1,10 @@
 """The same run twice publishes once; anything that may change the outcome makes it another run."""
 
 import functools
+import importlib
 import json
 import os
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 import assay
-from assay import Filter, GroupBy, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table
+from assay import ConfigurationError, Filter, GroupBy, Lookup, Parquet, Pipeline, Rows, Source, Sql, Sum, Table
 from assay.pipeline.fingerprint import fingerprint
 
 
@@ -204,3 +206,103 @@ def test_a_change_in_what_a_function_calls_is_a_change(tmp_path: Path, monkeypat
     assert neutral("c", describe(step("c", 2, 1))) != first
     assert neutral("d", describe(step("d", 1, 2))) != first
     assert "unrelated" not in first
+
+
+_HEAD = """
+import enum, functools, re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated
+import polars as pl
+from pydantic import AfterValidator, BaseModel, Field, field_validator
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+class Rule:
+    def __init__(self, value):
+        self.value = value
+
+def told(value):
+    return value
+
+"""
+
+
+_CLEAN = "def clean(v): return v{}\n"
+_VALIDATED = """
+class Validated(BaseModel):
+    a: int
+    @field_validator("a")
+    def b(cls, v): return v + {}
+"""
+
+
+def _described_in(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str) -> str:
+    """What is said of `it` in a module of this text, as a process would say it that begins."""
+    from assay.pipeline.fingerprint import describe
+
+    monkeypatch.syspath_prepend(folder)
+    (folder / f"{name}.py").write_text(_HEAD + text)
+    return describe(importlib.import_module(name).it).replace(name, "module")
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        ("VALUE = {}\ndef it(rows): return VALUE", one, other)
+        for one, other in [
+            ('{"a", "b", "c"}', '{"a", "b", "d"}'),
+            ('pl.col("a") == 1', 'pl.col("a") == 2'),
+            ('re.compile("a" * 300)', 're.compile("a" * 299 + "b")'),
+            ("Colour.RED", "Colour.BLUE"),
+            ("Rule(1)", "Rule(2)"),
+            ("Rule([1, 2])", "Rule([1, 3])"),
+            ('pl.DataFrame({"a": list(range(100))})', 'pl.DataFrame({"a": [*range(50), 0, *range(51, 100)]})'),
+            ("functools.partial(told, 1)", "functools.partial(told, 2)"),
+        ]
+    ]
+    + [
+        (_CLEAN + "class it(BaseModel):\n    a: Annotated[str, AfterValidator(clean)]", "", ".upper()"),
+        (_CLEAN + "class it(BaseModel):\n    a: list[Annotated[str, AfterValidator(clean)]]", "", " * 2"),
+        ("Money = Annotated[Decimal, Field(max_digits={})]\nclass it(BaseModel):\n    a: Money", "12", "9"),
+        ("def new(): return {}\nclass it(BaseModel):\n    a: int = Field(default_factory=new)", "1", "2"),
+        (_VALIDATED + "class it(Validated): pass", "1", "2"),
+        (_VALIDATED + "class it(BaseModel):\n    a: dict[str, Validated] | None", "1", "2"),
+        ("def old(v): return {}\nclass Old:\n    def a(self): return old(1)\nclass it(Old): pass", "1", "2"),
+    ],
+)
+def test_what_a_definition_is_made_of_is_told_wherever_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, one: str, other: str
+) -> None:
+    first, same, changed = (
+        _described_in(tmp_path, monkeypatch, text.replace("{}", value), f"m{uuid.uuid4().hex}")
+        for value in (one, one, other)
+    )
+    assert first == same
+    assert first != changed
+
+
+def test_modules_beside_the_pipelines_and_those_imported_within_a_function_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "shared")
+    (tmp_path / "shared" / "package").mkdir(parents=True)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "shared/package/__init__.py").write_text("")
+
+    def described(number: int) -> str:
+        name = f"m{uuid.uuid4().hex}"
+        (tmp_path / f"shared/package/rules_{name}.py").write_text(f"def rule(): return {number}")
+        importlib.import_module(f"package.rules_{name}")
+        text = f"import package\ndef it(rows):\n    import package.rules_{name}\n    return package.rules_{name}.rule()"
+        return _described_in(tmp_path / "pipelines", monkeypatch, text, name)
+
+    assert described(1) == described(1)
+    assert described(1) != described(2)
+
+
+def test_an_expression_that_holds_a_python_function_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="write the step as a function"):
+        fingerprint(Filter("a", pl.col("a").map_elements(lambda value: bool(hash(value)), return_dtype=pl.Boolean)))

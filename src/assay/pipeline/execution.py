@@ -23,11 +23,12 @@ from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
 from assay.pipeline.findings import many_rejects, purged_open, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
+from assay.pipeline.outputs import GroupBy
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.publishing import Publication, outputs_of, publish_all
-from assay.pipeline.rejecting import RejectLog, purge_expired, replayable
+from assay.pipeline.rejecting import RejectLog, Replayed, numbered, purge_expired, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
 from assay.reading import SourceLike
@@ -53,6 +54,7 @@ class Options:
         dry_run: All but publish.
         progress: Who is told how far it is.
         replayed: The run whose dead letters are read again.
+        letters: Numbers of those dead letters; what is edited or discarded meanwhile changes them no more.
         force: Publish also what an earlier run has published from the same input.
         full: Of an incremental pipeline, read all files and publish everything anew.
         wait: Seconds to wait for another run of the pipeline to end.
@@ -63,6 +65,7 @@ class Options:
     dry_run: bool = False
     progress: Progress | None = None
     replayed: Run | None = None
+    letters: frozenset[int] = frozenset()
     force: bool = False
     full: bool = False
     wait: float = 0.0
@@ -125,12 +128,14 @@ def replay(
         given = params if params is not None else original.definition.get("params", {})
         plan = make_plan(pipeline, params=given, settings=settings, source=b"")
         output = original.definition["output"]
-        options = Options(output=Path(output) if output else None, progress=progress, replayed=original)
+        letters = frozenset(letter.number for letter in replayable(store, original.id))
+        folder = Path(output) if output else None
+        options = Options(output=folder, progress=progress, replayed=original, letters=letters)
         with closing(plan):
             plan.open_steps()
             execution = Execution(plan, store, lease, options)
             return execution.run(
-                lambda _staging, _targets: ReplayFeed(plan.reader, lambda: replayable(store, original.id))
+                lambda _staging, _targets: ReplayFeed(plan.reader, lambda: numbered(store, original.id, letters))
             )
 
 
@@ -241,7 +246,8 @@ class Execution:
         parent = replayed.id if replayed else None
         self._id = self._store.start(self._plan.pipeline.name, self._definition, parent, staging=self._root / STAGING)
         self._staging = staging = self._root / STAGING / self._id
-        self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, replayed)
+        again = None if replayed is None else Replayed(replayed, self._options.letters)
+        self._rejects = RejectLog(self._plan, self._store, self._id, self._ledger, again)
         try:
             staging.mkdir(parents=True)
             return self._run(feed_for, staging)
@@ -323,7 +329,8 @@ class Execution:
 
     def _repeated(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> Run | None:
         """The run that has published the same already, where its outputs still have it."""
-        if self._options.force or self._options.full or self._options.dry_run:
+        if self._options.force or self._options.dry_run or self._selection is not None:
+            # An incremental run knows by its files what is published: bytes may come back that were taken out since.
             return None
         fingerprint = self._fingerprint(publication, feed, answers)
         if fingerprint is None:
@@ -421,6 +428,9 @@ class Execution:
         pipeline = self._plan.pipeline
         if pipeline.replaces:
             yield from replays_replaced(self._store, self._id, self._store.last_published(pipeline.name))
+        elif self._options.full:
+            for earlier in self._store.runs(limit=1_000_000, pipeline=pipeline.name, status="published"):
+                yield from replays_replaced(self._store, self._id, earlier)
 
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
         if self._store.get(self._id).decision is None:
@@ -504,11 +514,18 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         )
     if not store.count_rejects(run.id).get("open"):
         raise NotFoundError("open reject in run", run.id)
-    last = store.last_published(pipeline.name)
-    if pipeline.replaces and last and last.id != run.id:
-        raise ConfigurationError(
-            f"run {last.id} has replaced what run {run.id} published; replay the rejects of {last.id}"
-        )
+    for later in store.published_since(run):
+        incremental = (later.ledger or {}).get("incremental", {})
+        if pipeline.replaces or incremental.get("full"):
+            raise ConfigurationError(
+                f"run {later.id} has replaced what run {run.id} published; replay the rejects of {later.id}"
+            )
+        for name, output in pipeline.outputs.items():
+            if isinstance(output, GroupBy) and output.to.mode == "upsert":
+                raise ConfigurationError(
+                    f"run {later.id} may have replaced groups of run {run.id} in output {name}, to which its rejects "
+                    f"would be added; replay the rejects of {later.id}, or run {run.id}'s input again by --force"
+                )
 
 
 def _clear(folder: Path) -> None:

@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import enum
 import functools
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType, NoneType
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticInvalidForJsonSchema
 
+from assay.errors import ConfigurationError
 from assay.lookups import TTLCache
 
-_PLAIN: Final = (NoneType, str, bytes, int, float, decimal.Decimal, dt.date, Path)
+_PLAIN: Final = (NoneType, str, bytes, int, float, decimal.Decimal, dt.date, dt.time, dt.timedelta, Path)
+#: What is told of an object or a module: values, not what is open or running (loggers, locks, connections).
+_TOLD: Final = (
+    *_PLAIN,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    enum.Enum,
+    re.Pattern,
+    functools.partial,
+    MethodType,
+    BaseModel,
+    pl.Expr,
+    pl.DataFrame,
+    pl.Series,
+)
+_NOT_OWN: Final = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
 def fingerprint(value: Any) -> str:
@@ -64,9 +88,9 @@ def _described(value: Any, seen: set[str]) -> str:
         parts = (f"{f.name}={_described(getattr(value, f.name), seen)}" for f in fields(value) if f.name != "folder")
         return f"{type(value).__name__}({', '.join(parts)})"
     if isinstance(value, type) and issubclass(value, BaseModel):
-        return f"{value.__name__}{value.model_json_schema()}{_code(value, seen)}"
+        return _model(value, seen)
     if isinstance(value, pl.Expr):
-        return value.meta.serialize(format="json")
+        return _expression(value)
     if isinstance(value, BaseModel):
         return f"{type(value).__name__}{value.model_dump_json()}"
     if isinstance(value, Mapping):
@@ -88,11 +112,57 @@ def _object(value: Any, seen: set[str]) -> str:
     if isinstance(value, TTLCache):
         # Where answers are kept changes none.
         return "TTLCache"
+    # The text of both leaves out what is long.
+    if isinstance(value, pl.DataFrame | pl.Series):
+        return hashlib.sha256(pl.DataFrame(value).write_ipc(None).getvalue()).hexdigest()
+    if isinstance(value, re.Pattern):
+        return f"pattern{value.pattern!r}{value.flags}"
     if vars(object)["__repr__"] is type(value).__repr__:
         # Its own text would be where it lies in memory.
-        plain = {name: one for name, one in getattr(value, "__dict__", {}).items() if isinstance(one, _PLAIN)}
-        return f"{_code(type(value), seen)}{_described(plain, seen)}"
-    return f"{type(value).__name__}:{value!r}"
+        mark = f"object {id(value)}"
+        if mark in seen:
+            return type(value).__name__
+        seen.add(mark)
+        told = {name: one for name, one in getattr(value, "__dict__", {}).items() if isinstance(one, _TOLD)}
+        return f"{_code(type(value), seen)}{_described(told, seen)}"
+    return f"{type(value).__name__}:{_ADDRESS.sub('', repr(value))}"
+
+
+def _expression(value: pl.Expr) -> str:
+    try:
+        return value.meta.serialize(format="json")
+    except pl.exceptions.ComputeError:
+        shown = str(value).partition("\n")[0]
+        raise ConfigurationError(
+            f"the expression {shown} holds a Python function, by which it cannot be known again: write the step as a "
+            "function LazyFrame -> LazyFrame"
+        ) from None
+
+
+def _model(value: type[BaseModel], seen: set[str]) -> str:
+    """A model: its schema, its code, and the types and validators of its fields, wherever they are written."""
+    if f"model {value.__module__}.{value.__qualname__}" in seen:
+        return value.__qualname__
+    seen.add(f"model {value.__module__}.{value.__qualname__}")
+    try:
+        schema: object = value.model_json_schema()
+    except PydanticInvalidForJsonSchema:
+        # Types of its own, whose code is told below.
+        schema = ""
+    parts = [f"{value.__name__}{schema}{_code(value, seen)}", _described(dict(value.model_config), seen)]
+    for name, field in value.model_fields.items():
+        told = [field.metadata, field.default, field.default_factory, field.validation_alias]
+        parts += [name, _annotation(field.annotation, seen), _described(told, seen)]
+    return " ".join(parts)
+
+
+def _annotation(value: Any, seen: set[str]) -> str:
+    """A type as it is written for a field, with what stands in `Annotated`."""
+    if (arguments := get_args(value)) and not isinstance(value, type):
+        return f"{get_origin(value)}[{', '.join(_annotation(one, seen) for one in arguments)}]"
+    if arguments:
+        return f"{value.__name__}[{', '.join(_annotation(one, seen) for one in arguments)}]"
+    return _described(value, seen)
 
 
 def _code(value: Any, seen: set[str]) -> str:
@@ -106,6 +176,8 @@ def _code(value: Any, seen: set[str]) -> str:
     except (OSError, TypeError):
         return name
     parts = [source]
+    if isinstance(value, type):
+        parts += (_described(base, seen) for base in value.__bases__ if _is_own(inspect.getmodule(base), None))
     for function in _functions(value):
         cells = (cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell))
         held = [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
@@ -125,17 +197,22 @@ def _functions(value: Any) -> Iterator[FunctionType]:
 
 def _referred(function: FunctionType) -> Iterator[Any]:
     """Globals of the user's own that a function names: what they are decides what it does."""
-    home = Path(function.__code__.co_filename).parent
     names = sorted(set(_names(function.__code__)))
+    yield from _named(function.__globals__, names, Path(function.__code__.co_filename).parent, set())
+
+
+def _named(namespace: Mapping[str, Any], names: Sequence[str], home: Path, modules: set[str]) -> Iterator[Any]:
     for name in names:
-        value = function.__globals__.get(name)
+        # A module that is imported within the function is no global.
+        value = namespace[name] if name in namespace else sys.modules.get(name)
         if isinstance(value, ModuleType):
-            if _is_below(getattr(value, "__file__", None), home):
-                yield from (vars(value)[one] for one in names if one in vars(value))
+            if value.__name__ not in modules and _is_own(value, home):
+                modules.add(value.__name__)
+                yield from _named(vars(value), names, home, modules)
         elif isinstance(value, type | FunctionType):
-            if _is_below(inspect.getsourcefile(value) if not _is_builtin(value) else None, home):
+            if _is_own(inspect.getmodule(value), home):
                 yield value
-        elif isinstance(value, str | bytes | int | float | decimal.Decimal | dt.date | list | tuple | dict | frozenset):
+        elif isinstance(value, _TOLD) or _is_own(inspect.getmodule(type(value)), home):
             yield value
 
 
@@ -146,16 +223,15 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_builtin(value: type | FunctionType) -> bool:
-    try:
-        inspect.getfile(value)
-    except (OSError, TypeError):
+def _is_own(module: ModuleType | None, home: Path | None) -> bool:
+    """Whether a module is the user's: beside the function that names it, or neither Python's nor installed."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return False
+    path = Path(file)
+    if home is not None and path.is_relative_to(home):
         return True
-    return False
-
-
-def _is_below(file: str | None, folder: Path) -> bool:
-    return file is not None and Path(file).is_relative_to(folder)
+    return "site-packages" not in path.parts and not any(path.is_relative_to(folder) for folder in _NOT_OWN)
 
 
 def _is_filled(cell: Any) -> bool:

@@ -13,6 +13,7 @@ from assay.pipeline.definition import Pipeline
 from assay.pipeline.outputs import GroupBy
 from assay.reading import SourceFile
 from assay.runs import RunStore
+from assay.sinks import is_published
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Selection:
 
     Attributes:
         files: Those to read.
-        read: Their paths as they are remembered, and their hashes.
+        read: Paths of all files as they are remembered, and their hashes: those of the same bytes are read once.
         target: What the outputs are remembered by.
         known: How many are published already.
         changed: By path, the run that has published an earlier state of it.
@@ -45,7 +46,12 @@ class Selection:
 
     def as_json(self) -> dict[str, object]:
         """For the ledger."""
-        return {"new": len(self.files) - len(self.changed), "changed": len(self.changed), "known": self.known}
+        counts: dict[str, object] = {
+            "new": len(self.files) - len(self.changed),
+            "changed": len(self.changed),
+            "known": self.known,
+        }
+        return counts | ({"full": True} if self.anew else {})
 
 
 def check_incremental(pipeline: Pipeline) -> None:
@@ -85,32 +91,47 @@ def select(
 
     Raises:
         SourceError: a file cannot be read, or has changed and an output would have its records twice.
-        ConfigurationError: the source is a stream.
+        ConfigurationError: the source is a stream, or a run was given up of which some outputs have the records.
     """
     target = hashlib.sha256(
         "\0".join(f"{name} {where}" for name, where in sorted(targets.items())).encode()
     ).hexdigest()
     published = store.published_files
     hashes = {_key(file): _hash(file, store) for file in files}
-    if full:
-        return Selection(list(files), hashes, target, anew=True)
+    if not full:
+        _see_whole(pipeline, targets, store)
+    known = {} if full else published.of(pipeline.name, target)
+    there = set(hashes.values())
     chosen: list[SourceFile] = []
-    read: dict[str, str] = {}
     changed: dict[str, str] = {}
-    known = published.of(pipeline.name, target)
-    runs = {digest for digest, _ in known.values()}
+    seen = {digest for digest, _ in known.values()}
     for file in files:
         key = _key(file)
-        if hashes[key] in runs:
+        if hashes[key] in seen:
             continue
-        runs.add(hashes[key])
+        seen.add(hashes[key])
         chosen.append(file)
-        read[key] = hashes[key]
-        if key in known:
+        # Where its earlier bytes have only another name now, this is another file (rotated logs).
+        if key in known and known[key][0] not in there:
             changed[file.name] = known[key][1]
     if changed:
         _see_keyed(pipeline, changed)
-    return Selection(chosen, read, target, len(files) - len(chosen), changed)
+    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, anew=full)
+
+
+def _see_whole(pipeline: Pipeline, targets: Mapping[str, str], store: RunStore) -> None:
+    """See that all outputs have the same files: after a run that was given up half-way, only a full run knows."""
+    for run in store.abandoned(pipeline.name):
+        decided = [one for one in run.decision or [] if one["target"] in targets.values()]
+        anew = (run.ledger or {}).get("incremental", {}).get("full")
+        if not decided or not (anew or any(is_published(one, run.id) for one in decided)):
+            continue
+        if any((later.ledger or {}).get("incremental", {}).get("full") for later in store.published_since(run)):
+            return
+        raise ConfigurationError(
+            f"run {run.id} was given up when it had published a part of its outputs: which files each of them has is "
+            "not known any more. Publish everything anew by --full"
+        )
 
 
 def _see_keyed(pipeline: Pipeline, changed: Mapping[str, str]) -> None:

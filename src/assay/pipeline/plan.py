@@ -89,8 +89,9 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Of the definition, the books and the tables; wants `open`."""
-        parts = [self.pipeline.fingerprint(), *(step.fingerprint for step in self.steps)]
+        """Of the definition, the books, the tables, and the limits of records; wants `open`."""
+        limits = f"{self.settings.max_record_bytes} {self.settings.max_record_depth}"
+        parts = [self.pipeline.fingerprint(), limits, *(step.fingerprint for step in self.steps)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property

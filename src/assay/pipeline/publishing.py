@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ class Publication:
         self.rows: Counter[str] = Counter()
         self._amends = amends
         self._anew = anew
-        unique = any(isinstance(step, Deduplicate) for step in plan.pipeline.steps)
-        self._key = list(plan.pipeline.source.key) if unique else []
+        self._new_keys: dict[str, list[pl.DataFrame]] = {}
+        self._once = {} if anew else _keys_that_come_once(plan, amends=amends)
         self._outputs = plan.outputs
         self._targets: dict[str, OpenSink] = {}
         for name, definition in plan.pipeline.outputs.items():
@@ -63,29 +64,24 @@ class Publication:
         return {name: target.location for name, target in self._targets.items()}
 
     def take(self, rows: pl.DataFrame) -> None:
-        """Give some rows to every output.
-
-        Raises:
-            SinkError: a replay would add rows whose key is published already.
-        """
+        """Give some rows to every output."""
         for name, output in self._outputs.items():
             made = output.take(rows)
-            if self._amends and not output.grouped and made is not None:
-                self._see_new(name, made)
+            if name in self._once and made is not None:
+                self._new_keys.setdefault(name, []).append(made.select(self._once[name].key))
             self._stage(name, output, made)
 
-    def _see_new(self, name: str, rows: pl.DataFrame) -> None:
-        if not self._key or not set(self._key) <= set(rows.columns):
-            return
+    def _see_new(self, name: str) -> None:
+        once = self._once[name]
         stored = self._targets[name].read()
         if stored is None:
             return
-        there = stored.select(self._key).join(rows.lazy().select(self._key), on=self._key, how="semi").collect()
+        new = pl.concat(self._new_keys[name]).lazy()
+        there = stored.select(once.key).join(new, on=once.key, how="semi").collect()
         if there.height:
             first = " / ".join(map(str, there.row(0)))
             raise SinkError(
-                f"{there.height:,} of these records have a key that is published already, such as {first}: "
-                "discard them, or mend their keys (assay rejects)",
+                f"{there.height:,} of these records have a key that is published already, such as {first}: {once.why}",
                 sink=name,
             )
 
@@ -97,7 +93,13 @@ class Publication:
                 yield name, stored
 
     def prepare(self) -> list[Staged]:
-        """Finish staging, durably; what this gives is all that publishing needs."""
+        """Finish staging, durably; what this gives is all that publishing needs.
+
+        Raises:
+            SinkError: rows have a key that is published already, and would count twice.
+        """
+        for name in self._new_keys:
+            self._see_new(name)
         staged = []
         for name, output in self._outputs.items():
             self._stage(name, output, output.rest())
@@ -127,6 +129,39 @@ class Publication:
         if self._amends and mode == "delete_missing" and not output.grouped:
             return "upsert"
         return "append" if self._amends and mode == "replace" and not output.grouped else mode
+
+
+@dataclass(frozen=True)
+class _Once:
+    """A key that may not be published already, and what is to be done where it is."""
+
+    key: list[str]
+    why: str
+
+
+def _keys_that_come_once(plan: Plan, *, amends: bool) -> dict[str, _Once]:
+    """By output of rows, the key that none of them may have that is published already."""
+    pipeline = plan.pipeline
+    unique = any(isinstance(step, Deduplicate) for step in pipeline.steps)
+    totals = [
+        name
+        for name, one in pipeline.outputs.items()
+        if plan.outputs[name].grouped and (amends or one.to.mode == "merge")
+    ]
+    found = {}
+    for name, definition in pipeline.outputs.items():
+        columns, sink = set(plan.outputs[name].schema), definition.to
+        key = list(pipeline.source.key)
+        if plan.outputs[name].grouped:
+            continue
+        if amends and unique and set(key) <= columns:
+            found[name] = _Once(key, "discard them, or mend their keys (assay rejects)")
+        elif pipeline.source.incremental and unique and sink.mode == "append" and set(key) <= columns:
+            found[name] = _Once(key, "publish everything anew by --full, which sees the records of all files together")
+        elif totals and sink.mode == "upsert" and sink.key:
+            why = f"replaced here, they would still be counted in output {totals[0]}, which adds up"
+            found[name] = _Once(list(sink.key), f"{why}; give it a pipeline of its own, over the rows of {name}")
+    return found
 
 
 def check_outputs(plan: Plan) -> None:

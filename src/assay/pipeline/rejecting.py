@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,19 @@ from assay.records import REJECTS, Redaction, worded
 from assay.runs import DeadLetter, Ledger, Run, RunStore
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """The dead letters that a replay reads again.
+
+    Attributes:
+        run: The run that has rejected them.
+        letters: Their numbers.
+    """
+
+    run: Run
+    letters: frozenset[int]
+
+
 class RejectLog:
     """Takes the rejects of a run as they come, and puts them into the run store.
 
@@ -31,7 +45,7 @@ class RejectLog:
         unknown_documents: Rejected records that do not say to which document they belong.
     """
 
-    def __init__(self, plan: Plan, store: RunStore, run: str, ledger: Ledger, replayed: Run | None) -> None:
+    def __init__(self, plan: Plan, store: RunStore, run: str, ledger: Ledger, replayed: Replayed | None) -> None:
         self.reasons: Counter[str] = Counter()
         self.documents: dict[str, str] = {}
         self.unknown_documents = 0
@@ -119,7 +133,7 @@ class RejectLog:
         """Numbers of the dead letters that a replay did not reject again."""
         if self._replayed is None:
             return []
-        letters = replayable(self._store, self._replayed.id)
+        letters = numbered(self._store, self._replayed.run.id, self._replayed.letters)
         return [letter.number for letter in letters if (letter.source, letter.record) not in self._again]
 
     def as_json(self) -> dict[str, Any]:
@@ -141,10 +155,10 @@ class RejectLog:
             self._again.update(rejects.select("source", "record").iter_rows())
         self._number += rejects.height
 
-    def _note_withheld(self, replayed: Run, finder: DocumentFinder) -> None:
+    def _note_withheld(self, replayed: Replayed, finder: DocumentFinder) -> None:
         """What a replay does not read is not published, and so its document is not."""
-        for letter in self._store.dead_letters(replayed.id, state="open"):
-            if not _is_read_again(letter):
+        for letter in self._store.dead_letters(replayed.run.id, state="open"):
+            if letter.number not in replayed.letters:
                 (document,) = finder.find([letter.raw], record_processor(letter.format, self._format))
                 self._note_document(document, letter.source, letter.record, letter.errors)
 
@@ -170,6 +184,11 @@ def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
     for letter in store.dead_letters(run, state="open"):
         if _is_read_again(letter):
             yield letter
+
+
+def numbered(store: RunStore, run: str, numbers: frozenset[int]) -> Iterator[DeadLetter]:
+    """Some dead letters of a run, whatever became of them since they were chosen."""
+    return (letter for letter in store.dead_letters(run) if letter.number in numbers)
 
 
 def _is_read_again(letter: DeadLetter) -> bool:

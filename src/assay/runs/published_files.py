@@ -34,6 +34,8 @@ def note_published(
 ) -> None:
     """Note, in the transaction that decides to publish, whose records these are.
 
+    A file whose bytes an earlier run has published, under whatever name, stays that run's.
+
     Args:
         connection: A transaction.
         run: The run.
@@ -46,9 +48,11 @@ def note_published(
     of = (table.c.pipeline == pipeline, table.c.target == target)
     if anew:
         connection.execute(table.delete().where(*of))
+    runs = {row.sha256: row.run for row in connection.execute(sa.select(table.c.sha256, table.c.run).where(*of))}
     for path, digest in files.items():
         connection.execute(table.delete().where(*of, table.c.path == path))
-        values = {"pipeline": pipeline, "target": target, "path": path, "sha256": digest, "run": run}
+        by = runs.get(digest, run)
+        values = {"pipeline": pipeline, "target": target, "path": path, "sha256": digest, "run": by}
         connection.execute(table.insert().values(values))
 
 

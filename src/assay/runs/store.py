@@ -174,6 +174,29 @@ class RunStore:
         """The last run of a pipeline that published, replays aside."""
         return self._first(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
 
+    def published_since(self, run: Run) -> Iterator[Run]:
+        """Runs of the same pipeline that published after a run began, the last first, replays aside."""
+        began = sa.select(RUNS.c.sequence).where(RUNS.c.id == run.id).scalar_subquery()
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.pipeline == run.pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
+            .where(RUNS.c.sequence > began)
+            .order_by(RUNS.c.sequence.desc())
+        )
+        with self._engine.connect().execution_options(yield_per=10) as connection:
+            for row in connection.execute(query).mappings():
+                yield _run(row)
+
+    def abandoned(self, pipeline: str) -> list[Run]:
+        """Runs of a pipeline that had decided to publish and were given up, the last first."""
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.pipeline == pipeline, RUNS.c.decision.is_not(None), RUNS.c.status == "failed")
+            .order_by(RUNS.c.sequence.desc())
+        )
+        with self._engine.connect() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
+
     def last_decided(self, pipeline: str, output: str | None) -> Run | None:
         """The last run of a pipeline that decided to publish to a folder, whether it has finished that or not."""
         query = (
