@@ -1,6 +1,7 @@
 """Incremental runs publish each file once, and are together what one run over all files is."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -362,3 +363,20 @@ def test_a_run_given_up_before_any_output_was_published_leaves_its_files_alone_n
     abandon(shop(), stuck.id, assay.Settings.load())
     assert shop().run().counts["read"] == 1
     assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+
+
+def test_a_first_run_does_not_add_to_rows_whose_files_are_not_known(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00")])
+    shop().run()
+    shutil.rmtree(folder / ".assay")
+    failed = shop().run()
+    assert (
+        "output lines: has rows already, and the run store does not know of which files"
+        in (failed.error or {})["message"]
+    )
+    assert shop().run(full=True).status == "published"
+    assert lines(folder) == [("1", "1.00")]
+    shutil.rmtree(folder / ".assay")
+    assert shop().run(force=True).status == "published"
+    assert lines(folder) == [("1", "1.00"), ("1", "1.00")]
+    assert shop().run().repeats

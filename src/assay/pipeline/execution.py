@@ -272,6 +272,8 @@ class Execution:
         )
         feed = feed_for(staging, publication.targets)
         self._selection = feed.selection
+        if self._selection is not None and self._selection.first and not self._options.force:
+            _see_empty(publication)
         last = self._store.last_published(self._plan.pipeline.name)
         if self._selection is not None and not self._selection.files and last is not None:
             return self._repeats(last)
@@ -475,6 +477,18 @@ class Execution:
         if self._options.progress:
             rejected = self._ledger.rejected.total()
             self._options.progress(Report(stage, self._processing.bytes, self._total, self._ledger.read, rejected))
+
+
+def _see_empty(publication: Publication) -> None:
+    """Before a first incremental run: what is there already may be the very records that it would add."""
+    for name, rows in publication.published():
+        if rows.head(1).collect().height:
+            raise SinkError(
+                "has rows already, and the run store does not know of which files (the store is another one, the "
+                "project was moved, or something else has written them): --full makes the outputs anew, --force adds "
+                "all files to what is there",
+                sink=name,
+            )
 
 
 def _told(error: BaseException) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Selection:
         known: How many are published already.
         changed: By path, the run that has published an earlier state of it.
         anew: Whether the outputs are made from nothing, from all files.
+        first: Whether no file is known to be published to these outputs.
     """
 
     files: list[SourceFile]
@@ -35,6 +36,7 @@ class Selection:
     known: int = 0
     changed: dict[str, str] = field(default_factory=dict)
     anew: bool = False
+    first: bool = False
 
     def warnings(self) -> Iterator[str]:
         """What is to be told of files that were published before."""
@@ -116,7 +118,7 @@ def select(
             changed[file.name] = known[key][1]
     if changed:
         _see_keyed(pipeline, changed)
-    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, anew=full)
+    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, anew=full, first=not known and not full)
 
 
 def _see_whole(pipeline: Pipeline, targets: Mapping[str, str], store: RunStore) -> None:
