@@ -380,3 +380,33 @@ def test_a_first_run_does_not_add_to_rows_whose_files_are_not_known(folder: Path
     assert shop().run(force=True).status == "published"
     assert lines(folder) == [("1", "1.00"), ("1", "1.00")]
     assert shop().run().repeats
+
+
+def test_a_replay_that_was_given_up_half_way_is_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def halfway(run: str, decision: list[Any]) -> None:
+        publish_all(run, decision[:1])
+        raise SinkError("cannot be written", sink="total")
+
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "2,00")])
+    first = shop().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "2", "net": "2.00"}')
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.pipeline.execution.publish_all", halfway)
+        stuck = replay(shop(), first.id)
+    abandon(shop(), stuck.id, assay.Settings.load())
+    with pytest.raises(ConfigurationError, match=f"replay {stuck.id} of these rejects was given up when output lines"):
+        replay(shop(), first.id)
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00")]
+
+
+def test_rejects_of_a_file_that_has_changed_since_do_not_replace_what_it_says_now(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1,00")])
+    first = by_key().run()
+    write(folder, "a.jsonl", [("1", "5.00")])
+    later = by_key().run()
+    with open_store(assay.Settings.load()) as store:
+        store.edit_reject(first.id, 1, b'{"order": "1", "net": "1.00"}')
+    with pytest.raises(ConfigurationError, match=f"run {later.id} has published in/a.jsonl as it was changed since"):
+        replay(by_key(), first.id)
+    assert lines(folder) == [("1", "5.00")]

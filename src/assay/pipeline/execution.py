@@ -416,6 +416,8 @@ class Execution:
             made["checks"] = self._checked
         if self._selection is not None:
             made["incremental"] = self._selection.as_json()
+            if self._selection.changed:
+                made["changed_files"] = sorted(self._selection.changed)
         return made | ({"warnings": self._warnings} if self._warnings else {})
 
     def _find(self, counts: Mapping[str, int]) -> Iterator[str]:
@@ -528,7 +530,20 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         )
     if not store.count_rejects(run.id).get("open"):
         raise NotFoundError("open reject in run", run.id)
+    for given_up in store.abandoned(pipeline.name):
+        visible = [one["output"] for one in given_up.decision or [] if is_published(one, given_up.id)]
+        if given_up.parent == run.id and visible:
+            raise ConfigurationError(
+                f"replay {given_up.id} of these rejects was given up when output {visible[0]} had its rows already, "
+                "which would then be there twice; discard the rejects, or publish everything anew"
+            )
+    sources = {letter.source for letter in store.dead_letters(run.id, state="open")}
     for later in store.published_since(run):
+        for changed in sources.intersection((later.ledger or {}).get("changed_files", ())):
+            raise ConfigurationError(
+                f"run {later.id} has published {changed} as it was changed since; rejects of its earlier state would "
+                f"replace what is there: discard them, and replay those of {later.id}"
+            )
         incremental = (later.ledger or {}).get("incremental", {})
         if pipeline.replaces or incremental.get("full"):
             raise ConfigurationError(
