@@ -165,6 +165,22 @@ def test_a_reader_that_leaves_a_full_disk_and_a_closed_stream(shop: Path, argume
     assert (closed.returncode, closed.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "json"])
+def test_a_run_that_has_published_says_so_whoever_reads(shop: Path, arguments: list[str]) -> None:
+    command = [ASSAY, "run", "orders", "--force", *arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    left = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert left.returncode == 0
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0
+    assert b"standard output: No space left on device; run " in done.stderr
+    assert b"is published" in done.stderr
+    assert b"Traceback" not in left.stderr + done.stderr
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_that_falls_into_a_finaliser_is_not_lost(shop: Path, number: int, status: int) -> None:
     # Python swallows what is raised in __del__: the run would go on and publish.

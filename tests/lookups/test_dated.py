@@ -29,6 +29,13 @@ class Rate(BaseModel):
     known_from: AwareDatetime | None = None
 
 
+class OpenRate(BaseModel):
+    currency: str
+    rate: Annotated[Decimal, Field(max_digits=20, decimal_places=8)]
+    valid_from: dt.date
+    known_from: AwareDatetime | None = None
+
+
 class Price(BaseModel):
     sku: str
     price: int
@@ -49,6 +56,9 @@ def dated(rows: list[dict[str, Any]], **told: Any) -> Dated:
     schema = pl.Schema({"currency": pl.String(), "rate": pl.Decimal(20, 8)})
     schema |= pl.Schema({"valid_from": pl.Date(), "valid_to": pl.Date(), "known_from": pl.Datetime("us", "UTC")})
     frame = pl.DataFrame(made, pl.Schema(schema))
+    if told.get("missing") == "next" and "valid_to" not in told:
+        # What begins early does not end.
+        return Dated(Table(frame.drop("valid_to"), OpenRate, name="rates"), **told)
     return Dated(Table(frame, Rate, name="rates"), **told)
 
 
@@ -80,7 +90,7 @@ def scalar(rows: list[dict[str, Any]], key: str, at: dt.date, told: dict[str, An
             fitting = [start for start in starts if start == at]
     for start in fitting:
         row = latest[start]
-        if told.get("valid_to") and row["valid_to"] is not None and at >= row["valid_to"]:
+        if row["valid_to"] is not None and at >= row["valid_to"]:
             return None
         age = told.get("max_age_days")
         return None if age is not None and abs((at - start).days) > age else row["rate"]
@@ -94,7 +104,8 @@ def tables(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         told["max_age_days"] = draw(st.integers(0, 4))
     ends = told["missing"] != "next" and draw(st.booleans())
     bitemporal = draw(st.booleans())
-    if ends:
+    # A column of this name is meant where none is named.
+    if ends and draw(st.booleans()):
         told["valid_to"] = "valid_to"
     if bitemporal:
         told["known_from"] = "known_from"

@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -51,6 +52,18 @@ def errors(*, live: bool = False) -> Console:
 def width() -> int | None:
     """Columns of the terminal on standard output; None where it is none, so that nothing is cut."""
     return output().width if sys.stdout.isatty() else None
+
+
+@contextmanager
+def telling(outcome: str) -> Iterator[None]:
+    """Print what has become of something that is done: a standard output that is full or gone does not undo it."""
+    try:
+        yield
+    except (OSError, SystemExit) as error:
+        # Rich ends the program where the reader of its pipe is gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            print_error(f"standard output: {error.strerror}; {outcome}")
 
 
 def safe(text: object) -> str:

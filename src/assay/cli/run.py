@@ -22,6 +22,7 @@ from assay.cli.console import (
     print_json,
     print_labelled,
     safe,
+    telling,
 )
 from assay.cli.runs import find_run, open_store
 from assay.errors import ConfigurationError
@@ -122,14 +123,17 @@ def run_command(
                 settings=settings,
                 progress=meter.update,
             )
-    if as_json:
-        print_json(result.as_json())
-    elif result.repeats and not quiet:
-        _print_repeats(result)
-    elif not quiet:
-        print_result(result)
-    elif result.error and not result.dry_run:
-        _print_failure(result)
+    # Whoever reads may be gone: what became of the run is told by the status all the same.
+    with telling(f"run {result.id} is {result.status}"):
+        if as_json:
+            print_json(result.as_json())
+        elif result.repeats and not quiet:
+            _print_repeats(result)
+        elif not quiet:
+            print_result(result)
+        elif result.error and not result.dry_run:
+            _print_failure(result)
+        sys.stdout.flush()
     sys.exit(exit_status(result))
 
 

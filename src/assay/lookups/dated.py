@@ -18,6 +18,7 @@ from assay.lookups.table import content_hash, see_unique
 WhenMissing = Literal["previous", "next", "error"]
 
 _AT: Final = "__at"
+_ENDS: Final = "valid_to"
 _FROM: Final = "__from"
 
 
@@ -50,7 +51,7 @@ class Dated:
             began before; "next", the first one after; "error", none.
         max_age_days: How far off that row may be, in calendar days of `zone`; a row farther off is none. None: any.
         valid_from: The column of dates (or instants with a zone) from which on a row holds.
-        valid_to: The column of ends; a null is open. None: there is no such column.
+        valid_to: The column of ends; a null is open. None: "valid_to" where there is a column of this name, else none.
         known_from: The column of instants since when a row is known; several rows of the same key and `valid_from`
             are corrections, of which the last known counts. None: all is known.
         known_at: What is known at this moment counts; None: all.
@@ -79,8 +80,6 @@ class Dated:
             raise ConfigurationError(f'missing is "previous", "next" or "error", not {self.missing!r}', where=where)
         if self.max_age_days is not None and self.max_age_days < 0:
             raise ConfigurationError(f"max_age_days must not be under 0, not {self.max_age_days}", where=where)
-        if self.missing == "next" and self.valid_to is not None:
-            raise ConfigurationError('valid_to ends a row, and missing="next" begins it early: choose one', where=where)
         if self.known_at is not None and (self.known_from is None or self.known_at.tzinfo is None):
             raise ConfigurationError("known_at needs known_from, and a zone", where=where)
         try:
@@ -97,15 +96,24 @@ class Dated:
         """Those of the source."""
         return self.source.columns()
 
+    @property
+    def ends(self) -> str | None:
+        """The column of ends, named or not."""
+        return self.valid_to if self.valid_to is not None or _ENDS not in self.columns() else _ENDS
+
     def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenDated:
         """Read the table and see that no two rows of a key begin at the same moment."""
         schema = self.columns()
         keys = list(on[:-1])
-        need_keys(self.name, [*keys, self.valid_from, *filter(None, (self.valid_to, self.known_from))], schema)
+        need_keys(self.name, [*keys, self.valid_from, *filter(None, (self.ends, self.known_from))], schema)
         where = f"lookup {self.name}"
+        if self.missing == "next" and self.ends is not None:
+            raise ConfigurationError(
+                f'{self.ends} ends a row, and missing="next" begins it early: choose one', where=where
+            )
         if on[-1] in schema:
             raise ConfigurationError(f"{on[-1]} is a column of the table as well; name the moment apart", where=where)
-        for column in filter(None, (self.valid_from, self.valid_to)):
+        for column in filter(None, (self.valid_from, self.ends)):
             if not _is_moment(schema[column]):
                 raise ConfigurationError(f"{column} is {schema[column]}; a date, or a time with its zone", where=where)
         if self.known_from is not None and not (
@@ -114,8 +122,8 @@ class Dated:
             raise ConfigurationError(
                 f"{self.known_from} is {schema[self.known_from]}; a time with its zone", where=where
             )
-        if self.valid_to is not None and schema[self.valid_to] != schema[self.valid_from]:
-            raise ConfigurationError(f"{self.valid_to} and {self.valid_from} are of different types", where=where)
+        if self.ends is not None and schema[self.ends] != schema[self.valid_from]:
+            raise ConfigurationError(f"{self.ends} and {self.valid_from} are of different types", where=where)
         return OpenDated(self, self.source.read(context), keys, on[-1])
 
 
@@ -132,7 +140,7 @@ class OpenDated:
         self._keys = list(keys)
         self._at = at
         self._whole = frame
-        begin, end, known = definition.valid_from, definition.valid_to, definition.known_from
+        begin, end, known = definition.valid_from, definition.ends, definition.known_from
         moments = [begin, *([known] if known else [])]
         for column in moments:
             lacking = frame.filter(pl.col(column).is_null())
@@ -178,8 +186,8 @@ class OpenDated:
                 # Both are sorted above, by the moment alone, which is what an as-of join by groups wants.
                 check_sortedness=False,
             ).filter(pl.col(_FROM).is_not_null())
-        if definition.valid_to is not None:
-            found = found.filter(pl.col(definition.valid_to).is_null() | (pl.col(_AT) < pl.col(definition.valid_to)))
+        if definition.ends is not None:
+            found = found.filter(pl.col(definition.ends).is_null() | (pl.col(_AT) < pl.col(definition.ends)))
         if definition.max_age_days is not None:
             age = (self._day(_AT) - self._day(_FROM)).dt.total_days().abs()
             found = found.filter(age <= definition.max_age_days)
