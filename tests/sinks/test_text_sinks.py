@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -273,3 +274,19 @@ def test_a_version_says_its_schema_its_rows_and_who_has_published(tmp_path: Path
     assert content["published"] == [["r1", "lines"], ["r2", "lines"]]
     assert (content["format"], content["rows"], content["parts"]) == ("csv", 6, ["lines.csv"])
     assert content["options"] == {"delimiter": ",", "guard_formulas": False}
+
+
+@pytest.mark.parametrize("make", [Jsonl, Csv, Parquet])
+def test_a_place_that_cannot_be_written_to_is_told_before_any_data(tmp_path: Path, make: Any) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    schema = pl.Schema({"id": pl.Int64()})
+
+    def checked(path: Path) -> None:
+        make(path).open(tmp_path, tmp_path / "staging", "lines", default="x.db").check(schema)
+
+    checked(tmp_path / ("x" * 230 + ".csv" if make is Csv else "x" * 230))
+    with pytest.raises(SinkError, match=r"output lines: the name x+\.\.\. is too long"):
+        checked(tmp_path / ("x" * 250))
+    with pytest.raises(SinkError, match=r"output lines: cannot write to .*file is no folder"):
+        checked(tmp_path / "file/out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -12,6 +12,8 @@ from typing import Final
 
 from assay.errors import SinkError
 
+#: Bytes of a name, with room for what is put around it.
+_LONGEST: Final = 240
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -36,6 +38,21 @@ def writing_to(target: Path, output: str, *, needed: int | None = None) -> Itera
             free = shutil.disk_usage(there).free
             room = f" ({needed:,} bytes are needed, {free:,} are free): make room, or raise the limit, and run again"
         raise SinkError(f"cannot write to {target}: {error.strerror or error}{room}", sink=output) from error
+
+
+def see_writable(path: Path, output: str) -> None:
+    """See, before any data is read, that a file or folder can be made at a path; nothing is made.
+
+    Raises:
+        SinkError: its name is too long, what is above it is no folder, or it may not be written to.
+    """
+    if len(os.fsencode(path.name)) > _LONGEST:
+        raise SinkError(f"the name {path.name[:30]}... is too long: {_LONGEST} bytes at most", sink=output)
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise SinkError(f"cannot write to {path}: {above} is no folder", sink=output)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise SinkError(f"cannot write to {path}: {above} may not be written to", sink=output)
 
 
 def sync_folder(folder: Path) -> None:

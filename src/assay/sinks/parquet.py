@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import polars as pl
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks.durable import link_file, make_folder, sync_folder, write_file
+from assay.sinks.durable import link_file, make_folder, see_writable, sync_folder, write_file
 from assay.sinks.hive import check_partition_by
 from assay.sinks.keys import keys_of, widened, without
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
@@ -122,6 +122,7 @@ class OpenParquet:
             _check_storable(name, dtype, self._output)
         if not schema:
             raise SinkError("there is no column to write", sink=self._output)
+        see_writable(self._path, self._output)
         check_key(schema, self._sink.key, self._output)
         self._check_fits(schema, self.mode)
         check_partition_by(schema, self._sink.partition_by, self._output)

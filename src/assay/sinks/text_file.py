@@ -20,7 +20,7 @@ import polars as pl
 import polars.selectors as cs
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks.durable import link_file, make_folder, remove_folder, sync_folder, writing_to
+from assay.sinks.durable import link_file, make_folder, remove_folder, see_writable, sync_folder, writing_to
 from assay.sinks.keys import keys_of, widened, without
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
 from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
@@ -112,6 +112,7 @@ class OpenTextFile:
             check_storable(name, dtype, self._output)
         if not schema:
             raise SinkError("there is no column to write", sink=self._output)
+        see_writable(self._path, self._output)
         key = self._sink.key
         check_key(schema, key, self._output)
         self._check_fits(schema, self.mode)
