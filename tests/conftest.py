@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 pytest_plugins = ["tests.postgres", "tests.shop"]
 
 settings.register_profile("fast", max_examples=10, deadline=None)
-settings.register_profile("default", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("campaign", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

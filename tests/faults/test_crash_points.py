@@ -178,7 +178,7 @@ def spread(points: list[tuple[str, int]], few: int) -> list[tuple[str, int]]:
 
 def test_a_few_system_calls(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     campaign = Campaign(shop, [0], 1)
-    for call, number in spread(calls_of(shop, campaign.kept), 4):
+    for call, number in spread(calls_of(shop, campaign.kept), 3):
         campaign.broken_off(at_call(call, number))
     campaign.see(capsys)
 

@@ -184,7 +184,7 @@ def test_a_file_that_changes_while_it_is_read_fails_the_run(shop: Shop) -> None:
     assert not (shop.folder / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)])
 def test_a_signal_at_any_moment_leaves_what_the_next_run_finishes(shop: Shop, number: signal.Signals) -> None:
     shop.feed(0)
     assert shop.run().returncode == 0

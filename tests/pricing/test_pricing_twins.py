@@ -19,14 +19,14 @@ SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_
 
 
 @pytest.mark.parametrize("charge", sorted(CHARGES))
-@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_each_charge_model(charge: str, data: st.DataObject) -> None:
     assert differences(data.draw(cases(charge=charge))) == []
 
 
 @pytest.mark.parametrize("step", [*sorted(STEPS), "convert", "credit", "round_total"])
-@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_each_step(step: str, data: st.DataObject) -> None:
     assert differences(data.draw(cases(step=step))) == []

@@ -155,7 +155,7 @@ def xml_documents(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     data=xml_documents(),
     size=st.integers(40, 600),
@@ -222,7 +222,7 @@ def tables(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(data=tables(), size=st.integers(1, 90), quote=st.sampled_from(['"', '"', ""]), few=st.sampled_from([1, 4]))
 def test_csv_blocks_are_the_records_found_singly(data: bytes, size: int, quote: str, few: int) -> None:
     processor = CsvProcessor(quote=quote, limits=Limits(max_record_bytes=30))

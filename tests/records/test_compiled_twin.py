@@ -531,7 +531,7 @@ def test_zero_is_a_digit_too_many_where_no_whole_digits_are_allowed() -> None:
 
 
 @pytest.mark.campaign
-@settings(max_examples=25_000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12_000, suppress_health_check=list(HealthCheck))
 @given(feed=feeds())
 def test_the_twins_agree_at_length(feed: tuple[type[BaseModel], bytes, int]) -> None:
     model, data, batch_bytes = feed
