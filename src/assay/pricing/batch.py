@@ -691,17 +691,18 @@ class BatchRating:
 
     def finish(self, outputs: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The frame with its new columns, and with POSITION and DOUBT, by which the doubtful rows are found."""
+        sums = self.sums
+        gross = self.plus(sums.net, sums.tax)
+        payable = self.plus(self.minus(self.minus(gross, sums.retained), sums.prepaid), sums.rounding)
         doubt = pl.any_horizontal(self._doubts) if self._doubts else pl.lit(value=False)
         if self._doubts and self.document is not None:
             doubt = self._keep(doubt.fill_null(value=True)).any().over(self.document.key)
-        sums = self.sums
-        payable = sums.net + sums.tax - sums.retained - sums.prepaid + sums.rounding
         columns: dict[str, pl.Expr] = {
             "base": sums.base.decimal(),
             "discount": sums.discount.decimal(),
             "net": sums.net.decimal(),
             "tax": sums.tax.decimal(),
-            "gross": (sums.net + sums.tax).decimal(),
+            "gross": gross.decimal(),
             "currency": pl.lit(self.currency) if isinstance(self.currency, str) else self.currency,
             "rule_id": pl.lit(self.terms.rule_id, dtype=pl.String),
             "retained": sums.retained.decimal(),
