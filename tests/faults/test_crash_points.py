@@ -115,6 +115,8 @@ class Campaign:
         resumed = shop.run()
         assert resumed.returncode == 0, resumed.stderr
         told = json.loads(resumed.stdout)
+        # What had been decided is finished first, and then there is nothing more to do.
+        assert told.get("repeats") or not told.get("finished")
         self.undone["finished" if told.get("repeats") else "begun anew"] += 1
         self.found.add(shop.check(self.old, [self.new], settled=True))
         assert shop.left() == []

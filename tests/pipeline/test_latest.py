@@ -62,6 +62,18 @@ def test_all_outputs_of_the_last_run(folder: Path) -> None:
     assert seen(found) == {1}
 
 
+def test_what_a_run_is_checked_against_need_not_be_given(folder: Path) -> None:
+    with (folder / "pipelines/shop.py").open("a") as file:
+        file.write(
+            "from dataclasses import replace\nfrom assay import ControlTotal\n"
+            "class Params(BaseModel):\n    control: str = 'not given'\n"
+            "shop = replace(shop, params=Params, checks=[ControlTotal('lines', 'net', equals='{control}')])\n"
+        )
+    first = assay.load("shop").run({"control": "20"})
+    assert first.status == "published"
+    assert assay.latest("shop").run == first.id
+
+
 def test_another_folder_is_asked_for_itself(folder: Path) -> None:
     first = assay.load("shop").run()
     write(folder, 2)

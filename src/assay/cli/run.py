@@ -155,6 +155,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
     output().print(
         Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
     )
+    _print_finished(result)
     if counts["read"] or not result.error:
         _print_records(result)
     for number, (currency, sums) in enumerate(sorted(result.money.items())):
@@ -187,10 +188,16 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
 
 
+def _print_finished(result: Result) -> None:
+    for run in result.finished:
+        print_labelled("finished", f"run {run}, which had died while it published; all of it is published now")
+
+
 def _print_repeats(result: Result) -> None:
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
 
     output().print(Text.assemble(f"{result.pipeline}  ", ("NOTHING TO DO", "bold green")))
+    _print_finished(result)
     if "incremental" in result.ledger:
         print_labelled("", f"no file is new; run {result.id} was the last to publish (--full publishes all anew)")
     else:

@@ -89,7 +89,7 @@ def run(
     if incremental and limit is not None and not options.dry_run:
         raise ConfigurationError("an incremental run takes files as a whole: a limit goes with a dry run only")
     with open_store(settings) as store, _only_run(store, pipeline.name, settings, options.wait) as lease:
-        recover(store, pipeline.name)
+        finished = tuple(one.id for one in recover(store, pipeline.name) if one.decision is not None)
         files = plan.files()
         with closing(plan):
             plan.open()
@@ -101,7 +101,7 @@ def run(
                 selection = select(pipeline, files, targets, store, full=options.full)
                 return FileFeed(plan.reader, selection.files, staging, limit, selection)
 
-            return execution.run(feed)
+            return replace(execution.run(feed), finished=finished)
 
 
 def replay(
@@ -274,12 +274,14 @@ class Execution:
         self._selection = feed.selection
         if self._selection is not None and self._selection.first and not self._options.force:
             _see_empty(publication)
-        last = self._store.last_published(self._plan.pipeline.name)
-        if self._selection is not None and not self._selection.files and last is not None:
-            return self._repeats(last)
-        earlier = self._repeated(publication, feed, answers=[]) if not self._plan.asks else None
-        if earlier is not None:
-            return self._repeats(earlier)
+        if self._selection is not None and not self._selection.files:
+            last = self._store.last_published(self._plan.pipeline.name)
+            if last is not None:
+                return self._repeats(last)
+        if not self._plan.asks:
+            earlier = self._published_as(self._fingerprint(publication, feed, answers=[]))
+            if earlier is not None:
+                return self._repeats(earlier)
         self._total = feed.size
         self._processing = Processing(self._plan, feed, self._ledger, self._rejects, staging, self._report)
         rows = self._processing.run()
@@ -298,16 +300,17 @@ class Execution:
         self._ledger.rows = publication.rows
         self._warnings = list(self._find(counts))
         self._ledger.check({one["output"]: int(one["rows"]) for one in staged})
-        made = self._ledger.as_json()
-        outputs = {one["output"]: staged_rows(one) for one in staged}
-        pending = Pending(outputs, counts, made["money"], self._plan.context, self._options.replayed is not None)
-        self._checked = list(run_checks(self._plan.checks, pending))
+        if self._plan.checks:
+            outputs = {one["output"]: staged_rows(one) for one in staged}
+            money = self._ledger.as_json()["money"]
+            pending = Pending(outputs, counts, money, self._plan.context, self._options.replayed is not None)
+            self._checked = list(run_checks(self._plan.checks, pending))
         if self._options.dry_run:
             return self._ended("interrupted", error={"type": "DryRun", "message": "dry run: nothing was published"})
-        earlier = self._repeated(publication, feed, answers=self._plan.answers)
+        fingerprint = self._fingerprint(publication, feed, self._plan.answers)
+        earlier = self._published_as(fingerprint)
         if earlier is not None:
             return self._repeats(earlier)
-        fingerprint = self._fingerprint(publication, feed, self._plan.answers)
         self._store.decide(
             self._id, self._ledger_json(), staged, fingerprint=fingerprint, lease=self._lease, files=self._note_files
         )
@@ -329,13 +332,11 @@ class Execution:
             definition["fingerprint"], definition["params"], publication.targets, inputs, feed.limit, answers
         )
 
-    def _repeated(self, publication: Publication, feed: Feed, answers: Sequence[str]) -> Run | None:
+    def _published_as(self, fingerprint: str | None) -> Run | None:
         """The run that has published the same already, where its outputs still have it."""
-        if self._options.force or self._options.dry_run or self._selection is not None:
-            # An incremental run knows by its files what is published: bytes may come back that were taken out since.
-            return None
-        fingerprint = self._fingerprint(publication, feed, answers)
-        if fingerprint is None:
+        # An incremental run knows by its files what is published: bytes may come back that were taken out since.
+        by_files = self._selection is not None
+        if fingerprint is None or self._options.force or self._options.dry_run or by_files:
             return None
         name = self._plan.pipeline.name
         found = self._store.published_as(name, fingerprint)

@@ -29,6 +29,7 @@ class Result:
         error: Of a run that failed: type and message; else None.
         dry_run: Whether all went well and publishing alone was left out, on request.
         repeats: Whether this is the result of an earlier run, which has published the same already: nothing was done.
+        finished: Ids of earlier runs that had died while they published, and that were finished first.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Result:
     error: dict[str, Any] | None = None
     dry_run: bool = False
     repeats: bool = False
+    finished: tuple[str, ...] = ()
     store_url: str = field(default="", repr=False)
 
     @property
@@ -104,6 +106,8 @@ class Result:
             made["warnings"] = self.warnings
         if self.repeats:
             made["repeats"] = True
+        if self.finished:
+            made["finished"] = list(self.finished)
         if self.dry_run:
             made["dry_run"] = True
         elif self.error is not None:
