@@ -40,3 +40,19 @@ def test_a_resumed_run_keeps_no_error(project: Path, monkeypatch: pytest.MonkeyP
     resumed = execution.resume(pipeline, stopped.id, Settings.load())
     assert (resumed.status, resumed.error) == ("published", None)
     assert (project / "out/m.db").exists()
+
+
+def test_a_run_that_first_finishes_another_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "m.jsonl").write_text('{"k": "a", "v": 1}\n')
+    pipeline = Pipeline("m", source=Source("m.jsonl", Line), outputs={"rows": Rows(to=Parquet("out/m"))})
+
+    def publish_none(_run: str, _decision: Iterable[Staged]) -> None:
+        raise SinkError("disk full", sink="rows")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(execution, "publish_all", publish_none)
+        stopped = pipeline.run()
+    again = pipeline.run()
+    assert (again.id, again.repeats, again.finished) == (stopped.id, True, (stopped.id,))
+    assert again.as_json()["finished"] == [stopped.id]
+    assert pipeline.run().finished == ()
