@@ -25,6 +25,9 @@ demo: $(STAMP) ## run both pipelines on the sample data
 demo-http: $(STAMP) ## run orders with its customers from a local HTTP service
 	@$(BIN)/python -m sample_data.demo_http
 
+# Tests start the command line some hundred times: what is compiled once need not be compiled again.
+test fuzz crash: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
 
