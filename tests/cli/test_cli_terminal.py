@@ -236,3 +236,24 @@ def test_a_signal_while_a_connection_is_closed_waits_for_it(number: int, status:
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+IGNORES = """
+import os, signal, sys
+from assay import cli
+
+class Group:
+    def main(self, **_):
+        os.kill(os.getpid(), signal.SIGINT)
+        print("goes on")
+
+cli.cli = Group()
+cli.main()
+"""
+
+
+def test_an_interrupt_that_whoever_started_it_ignores_is_ignored() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$0" -c "$1"', sys.executable, IGNORES], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"goes on\n")

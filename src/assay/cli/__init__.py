@@ -131,7 +131,9 @@ def main() -> None:
     """Entry point of `assay`."""
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # Who starts it in the background of a script may have said that Ctrl-C is not for it.
+        signal.signal(signal.SIGINT, _stop)
     sys.unraisablehook = _stop_after_finaliser
     try:
         status = run_cli(sys.argv[1:])

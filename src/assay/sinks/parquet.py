@@ -140,16 +140,7 @@ class OpenParquet:
         self._check_fits(schema, mode)
         files = self._staging.seal()
         check_unique(scan(files, "parquet"), self._staging.rows, self._sink.key, self._output)
-        return {
-            "sink": self._sink.kind,
-            "output": self._output,
-            "target": str(self._path),
-            "mode": mode,
-            "key": list(self._sink.key) if self._sink.key else None,
-            "on_schema_change": self._sink.on_schema_change,
-            "rows": self._staging.rows,
-            "folder": str(self._staging.folder),
-            "files": [file.as_json() for file in files],
+        return self._staging.prepared(self._sink, str(self._path), mode) | {
             "partition_by": list(self._sink.partition_by),
             "read": self._read,
             "base": self._base,

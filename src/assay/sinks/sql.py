@@ -223,16 +223,7 @@ class OpenSql:
         self._check_fits(self._staging.schema, mode)
         files = self._staging.seal()
         check_unique(scan(files, "arrow"), self._staging.rows, self._sink.key, self._output)
-        return {
-            "sink": self._sink.kind,
-            "output": self._output,
-            "target": self.location,
-            "mode": mode,
-            "key": list(self._sink.key) if self._sink.key else None,
-            "on_schema_change": self._sink.on_schema_change,
-            "rows": self._staging.rows,
-            "folder": str(self._staging.folder),
-            "files": [file.as_json() for file in files],
+        return self._staging.prepared(self._sink, self.location, mode) | {
             "url": self._database.url,
             "table": self._sink.table,
             "read": self._read,

@@ -18,6 +18,7 @@ import polars.selectors as cs
 from assay.errors import SinkError
 from assay.sinks.durable import make_folder, remove_folder, sync_folder, writing_to
 from assay.sinks.hive import partitions
+from assay.sinks.protocol import Mode, Sink, Staged
 
 PART_ROWS: Final = 262_144
 # Keys of this many rows are looked at together when duplicates are sought: it bounds memory, not the rows.
@@ -228,6 +229,21 @@ class Staging:
             self._writer.close()
             self._sealed = True
         return self.files
+
+    def prepared(self, sink: Sink, target: str, mode: Mode) -> Staged:
+        """What every sink says of the rows that it has staged, now durable; see `Staged`."""
+        files = self.seal()
+        return {
+            "sink": sink.kind,
+            "output": self._output,
+            "target": target,
+            "mode": mode,
+            "key": list(sink.key) if sink.key else None,
+            "on_schema_change": sink.on_schema_change,
+            "rows": self.rows,
+            "folder": str(self._folder),
+            "files": [file.as_json() for file in files],
+        }
 
     def _write(self) -> None:
         self._writer.write(pl.concat([pl.DataFrame(schema=self.schema), *self._waiting], rechunk=True))

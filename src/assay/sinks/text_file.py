@@ -22,7 +22,7 @@ import polars.selectors as cs
 from assay.errors import ConfigurationError, SinkError
 from assay.sinks.durable import link_file, make_folder, remove_folder, see_writable, sync_folder, writing_to
 from assay.sinks.keys import keys_of, widened, without
-from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns, declared
+from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Sink, Staged, check_key, check_same_columns, declared
 from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
 from assay.sinks.text_compression import check_suffix, compressor, decompressed
 from assay.sinks.text_values import check_storable, check_values
@@ -59,23 +59,8 @@ class TextFormat(Protocol):
         ...
 
 
-class TextSink(Protocol):
-    """What the sinks of text files say of themselves."""
-
-    @property
-    def mode(self) -> Mode:
-        """How rows are put together with what is published already."""
-        ...
-
-    @property
-    def key(self) -> tuple[str, ...] | None:
-        """Columns that tell the rows apart."""
-        ...
-
-    @property
-    def on_schema_change(self) -> OnSchemaChange:
-        """What is done where the rows have columns that are not published yet."""
-        ...
+class TextSink(Sink, Protocol):
+    """A sink of text files."""
 
     @property
     def text(self) -> TextFormat:
@@ -134,20 +119,11 @@ class OpenTextFile:
         declared(sink.text.name, mode, sink.key)
         schema = self._staging.schema
         self._check_fits(schema, mode)
-        files = self._staging.seal()
         keys = self._keys.seal() if self._keys else []
         if keys:
             check_unique(scan(keys, "arrow"), self._staging.rows, sink.key, self._output)
-        return {
-            "sink": sink.text.name,
-            "output": self._output,
-            "target": str(self._path),
-            "mode": mode,
-            "key": list(sink.key) if sink.key else None,
-            "on_schema_change": sink.on_schema_change,
-            "rows": self._staging.rows,
+        return self._staging.prepared(sink, str(self._path), mode) | {
             "folder": str(self._folder),
-            "files": [file.as_json() for file in files],
             "keys": [file.as_json() for file in keys],
             "schema": _schema_as_json(schema),
             "options": sink.text.options,
