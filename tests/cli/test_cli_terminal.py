@@ -257,3 +257,54 @@ def test_an_interrupt_that_whoever_started_it_ignores_is_ignored() -> None:
         ["sh", "-c", 'trap "" INT; exec "$0" -c "$1"', sys.executable, IGNORES], capture_output=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, b"goes on\n")
+
+
+WRAPPED = """
+import os, signal, sys, time
+from assay import cli
+
+class Group:
+    def main(self, **_):
+        try:
+            os.kill(os.getpid(), int(sys.argv[1]))
+            time.sleep(10)
+        except BaseException as error:
+            raise RuntimeError("calling __set_name__") from error
+
+cli.cli = Group()
+cli.main()
+"""
+
+STARTS_A_THREAD_UNDER_A_SIGNAL = """
+import os, signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from assay import cli
+
+class Thread(threading.Thread):
+    def start(self):
+        super().start()
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(0.01)
+
+class Group:
+    def main(self, **_):
+        threading.Thread = Thread
+        pool = ThreadPoolExecutor(1)
+        pool.submit(print, "done")
+        time.sleep(10)
+
+cli.cli = Group()
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("program", [WRAPPED, STARTS_A_THREAD_UNDER_A_SIGNAL], ids=["wrapped", "pool"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_process_whatever_it_falls_into(program: str, number: int, status: int) -> None:
+    # An import that fails of it has its own error; a pool that has not noted its thread waits for it for ever.
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(int(number))], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "nothing was published" in done.stderr

@@ -44,6 +44,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM. Not a SystemExit, which a pipeline's file may raise, too."""
 
 
+#: What signals have raised in this command.
+_raised: list[KeyboardInterrupt] = []
+
 _NOTHING = "nothing was published. Run it again when you like."
 
 
@@ -101,11 +104,12 @@ def run_cli(args: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return int(cli.main(args=list(args), prog_name="assay", standalone_mode=False) or 0)
+            return _run_command(args)
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else FAILED
         except (click.Abort, KeyboardInterrupt) as abort:
-            stop = abort.__cause__ or abort
+            # Click makes an Abort of an interrupt.
+            stop = abort.__cause__ or abort if isinstance(abort, click.Abort) else abort
             terminated = isinstance(stop, Terminated)
             _tell_stopped("terminated" if terminated else "interrupted", stop, as_json=as_json)
             return TERMINATED if terminated else INTERRUPTED
@@ -125,6 +129,21 @@ def run_cli(args: Sequence[str]) -> int:
             if as_json:
                 tell(error, f"{type(error).__name__}: {error}", as_json=True)
             raise
+
+
+def _run_command(args: Sequence[str]) -> int:
+    _raised.clear()
+    try:
+        return int(cli.main(args=list(args), prog_name="assay", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        if not _raised:
+            raise
+        # What a library made of the signal on its way up: an import fails, a query panics.
+        if isinstance(error, AssayError):
+            _raised[-1].add_note(str(error))
+        raise _raised[-1] from error
 
 
 def main() -> None:
@@ -159,20 +178,30 @@ def _stream(stream: TextIO | None) -> TextIO:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    if _in_connection_pool(frame):
+    if _in_critical_section(frame):
         _send_again(number)
         return
     if number == signal.SIGTERM:
         # A second signal ends the process at once.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
-    raise KeyboardInterrupt
+        _raised.append(Terminated())
+    else:
+        _raised.append(KeyboardInterrupt())
+    raise _raised[-1]
 
 
-def _in_connection_pool(frame: FrameType | None) -> bool:
-    """Whether SQLAlchemy is taking or returning a connection: it would log what is raised there as its own defect."""
+def _in_critical_section(frame: FrameType | None) -> bool:
+    """Whether something is being done that nobody could put right, were it left here.
+
+    SQLAlchemy, taking or returning a connection, would log what is raised there as its own defect. Polars panics when
+    its data types cannot be made. A thread pool that has started a thread and not noted it yet would wait for it for
+    ever when the process ends.
+    """
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("sqlalchemy.pool"):
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(("sqlalchemy.pool", "polars.datatypes")):
+            return True
+        if module == "concurrent.futures.thread" and frame.f_code.co_name == "_adjust_thread_count":
             return True
         frame = frame.f_back
     return False
