@@ -201,7 +201,7 @@ def test_a_signal_at_any_moment_leaves_what_the_next_run_finishes(shop: Shop, nu
         out, err = process.communicate(timeout=60)
         assert "Traceback" not in err, err
         # Before the program has begun a signal ends it as it ends any.
-        assert process.returncode in (0, 128 + number, -number)
+        assert process.returncode in (0, 128 + number, -number), out + err
         if process.returncode == 128 + number:
             assert json.loads(out)["status"] == "interrupted"
         assert shop.run().returncode == 0
