@@ -86,12 +86,13 @@ class Note:
     """What a step has to say about its amounts: the columns of a `Wording`.
 
     Attributes:
-        what, rule, counts: As there; the same in all rows.
+        what: As there; where it differs between rows, a String column.
+        rule, counts: As there; the same in all rows.
         quantity, rate, tier: As there.
         when: Rows in which there is such a line; all of them where None.
     """
 
-    what: str
+    what: str | pl.Expr
     quantity: Scaled | None = None
     rate: Scaled | None = None
     tier: pl.Expr | int | None = None
@@ -245,10 +246,15 @@ class BatchRating:
         """The column of an input, as it is."""
         return pl.col(self._inputs.get(name, name))
 
-    def instant(self, name: str) -> pl.Expr:
-        """The input of that name as microseconds since the epoch (Int64), as `moments.instant`."""
+    def instant(self, name: str, zone: str | None = None) -> pl.Expr:
+        """The input of that name as microseconds since the epoch (Int64), as `moments.instant`.
+
+        Args:
+            name: Of the input.
+            zone: The zone of days and times without one, where the book has none.
+        """
         column, dtype = self.moment(name)
-        instant = self._keep(instant_expr(column, dtype, self.terms.zone))
+        instant = self._keep(instant_expr(column, dtype, self.terms.zone or zone))
         self.doubt(instant.is_null() & column.is_not_null())
         return instant
 
@@ -256,6 +262,22 @@ class BatchRating:
         """The input of that name as a day of the book's zone (Date)."""
         column, dtype = self.moment(name)
         return self._keep(local_day_expr(column, dtype, self.terms.zone, name))
+
+    def known(self) -> pl.Expr | None:
+        """As far as prices and rates were known then, in microseconds since the epoch (Int64); null: all of them.
+
+        None where no column says it, so that it is the same for all rows: `terms.known_at`.
+        """
+        column = self._inputs.get("known_at", "known_at")
+        if column not in self._schema:
+            return None
+        dtype = self._schema[column]
+        if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
+            raise ConfigurationError(
+                f"the column is {dtype}, and what was known when is told by Datetimes with a zone",
+                where=f'input known_at (column "{column}")' if column != "known_at" else "input known_at",
+            )
+        return self._keep(pl.col(column).dt.timestamp("us").fill_null(pl.lit(self.terms.known_at, dtype=pl.Int64)))
 
     def value(self, field: str, of: object = None) -> Scaled:
         """A field of the step (or of a rule inside it): what the book says, or the input that it names."""
@@ -932,7 +954,7 @@ class BatchRating:
             fields: dict[str, pl.Expr] = {
                 "id": pl.lit(line.id),
                 "step": pl.lit(line.step),
-                "what": pl.lit(note.what),
+                "what": pl.lit(note.what) if isinstance(note.what, str) else note.what,
                 "quantity": _decimal(note.quantity, item["quantity"]),
                 "rate": _decimal(note.rate, item["rate"]),
                 "amount": _decimal(line.amount, item["amount"]),

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 import polars as pl
 
 from assay.errors import ConfigurationError
+from assay.money import EXACT, MAX_DIGITS, MAX_UNITS
 from assay.pricing.moments import Window, instant, is_aware, zone_info
-from assay.pricing.price_rows import PriceColumns, PriceRow
+from assay.pricing.price_index import PriceIndex
+from assay.pricing.price_rows import MATCH, PriceColumns, PriceRow
+from assay.pricing.rates import places
+
+ID: Final = "__id"
+START: Final = "__start"
+END: Final = "__end"
+NAMED: Final = "__named"
+"""Columns of what a row says: what names it, its window, and whether it names a currency."""
+TOLD: Final = "__told"
+
+# A list keeps as many of them: as it was known at so many moments.
+_INDEXES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class PriceList:
         rows: In the order given.
         matches: The columns there are that say what a row is for.
         values: The columns of values.
+        sizes: Decimal places of each, and what its units do not exceed.
         dated: Whether a row has a window.
         breaks: Whether a row is for some quantities only.
         known: Whether a row was not always known.
@@ -80,7 +95,11 @@ class PriceList:
         self.breaks = any(row.min_quantity or row.max_quantity is not None for row in self.rows)
         self.known = any(row.known_from is not None or row.known_to is not None for row in self.rows)
         self._see_windows()
+        self.sizes = {name: self._size(number, name) for number, name in enumerate(self.values)}
         self._windows: dict[str | None, list[Window]] = {}
+        self._frames: dict[str | None, pl.DataFrame] = {}
+        self._texts: dict[object, pl.Series] = {}
+        self._indexes: dict[tuple[str | None, int | None, bool], PriceIndex] = {}
         self._by_match: dict[tuple[str | None, ...], list[PriceRow]] = {}
         for row in self.rows:
             self._by_match.setdefault(row.match, []).append(row)
@@ -117,11 +136,68 @@ class PriceList:
         best = max((row.rank for row in fitting), default=None)
         return [row for row in fitting if row.rank == best]
 
+    def index(self, zone: str | None, known: int | None, *, each_known: bool) -> PriceIndex:
+        """The compiled twin of `resolve`.
+
+        Args:
+            zone: The book's.
+            known: As far as what was known then all are priced; None: all of it.
+            each_known: Whether each row says that itself.
+        """
+        asked = (self.zone or zone, None if each_known or not self.known else known, each_known and self.known)
+        if asked not in self._indexes:
+            while len(self._indexes) >= _INDEXES:
+                self._indexes.pop(next(iter(self._indexes)))
+            rows = self.rows if asked[2] else [row for row in self.rows if row.is_known(asked[1])]
+            self._indexes[asked] = PriceIndex(rows, self.windows(zone), each_known=asked[2])
+        return self._indexes[asked]
+
+    def frame(self, zone: str | None) -> pl.DataFrame:
+        """What each row says, in a book of this zone: `ID`, `START`, `END`, `NAMED` and its values."""
+        own = self.zone or zone
+        if own not in self._frames:
+            windows, place = self.windows(zone), MATCH.index("currency")
+            values = {
+                name: pl.Series(
+                    [row.values[number] for row in self.rows], dtype=pl.Decimal(MAX_DIGITS, self.sizes[name][0])
+                )
+                for number, name in enumerate(self.values)
+            }
+            self._frames[own] = pl.DataFrame(
+                {
+                    ID: pl.Series([row.id for row in self.rows], dtype=pl.String),
+                    START: pl.Series([start for start, _ in windows], dtype=pl.Int64),
+                    END: pl.Series([end for _, end in windows], dtype=pl.Int64),
+                    NAMED: pl.Series([row.match[place] is not None for row in self.rows], dtype=pl.Boolean),
+                    **values,
+                }
+            )
+        return self._frames[own]
+
+    def texts(self, key: object, word: Callable[[PriceRow], str]) -> pl.Series:
+        """What is said of each row, made once for each key."""
+        if key not in self._texts:
+            self._texts[key] = pl.Series([word(row) for row in self.rows], dtype=pl.String)
+        return self._texts[key]
+
     def __len__(self) -> int:
         return len(self.rows)
 
     def __repr__(self) -> str:
         return f"PriceList({len(self.rows)} rows: {', '.join(self.values)})"
+
+    def _size(self, number: int, name: str) -> tuple[int, int]:
+        """Decimal places of a value column, and what its units at so many places do not exceed."""
+        values = [value for row in self.rows if (value := row.values[number])]
+        scale = max(map(places, values), default=0)
+        bound = max((abs(int(value.scaleb(scale, context=EXACT))) for value in values), default=0)
+        if bound > MAX_UNITS:
+            raise ConfigurationError(
+                f"its values have up to {scale} decimal places, and with as many the largest has more than "
+                f"{MAX_DIGITS} digits",
+                where=f"column {name}",
+            )
+        return scale, bound
 
     def _see_windows(self) -> None:
         """See that windows can be compared, and that none is empty."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import polars as pl
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.errors import ConfigurationError, nearest
 from assay.money import Scaled, plain
-from assay.pricing.batch import BatchRating
+from assay.pricing.batch import POSITION, Amount, BatchRating, Note
 from assay.pricing.moments import instant, intersection, is_aware, shown_instant
-from assay.pricing.price_list import Asked, PriceList
+from assay.pricing.price_index import FOR_EVER, GROUP, NONE, PriceIndex
+from assay.pricing.price_list import END, ID, NAMED, START, TOLD, Asked, PriceList
 from assay.pricing.price_rows import MATCH, PriceRow, window_text
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
@@ -222,11 +226,60 @@ class Resolve(Step):
         """Find the row of each row."""
         prices = at.terms.price_list(self.table)
         self.check(prices, at.terms.zone)
-        nothing = pl.lit(None, dtype=pl.Int64)
-        at.resolve(pl.lit(None, dtype=pl.String), nothing, nothing)
-        for name in self.gives:
-            at.give(name, Scaled.literal(Decimal(0)), named=pl.lit(value=True))
-        at.doubt(pl.lit(value=True))
+        facts = prices.frame(at.terms.zone)
+        if at.receipts:
+            key = (self.table, *self.gives.items())
+            facts = facts.with_columns(prices.texts(key, lambda row: self._told(prices, row)).alias(TOLD))
+        found = self._found(at, prices, facts)
+        at.doubt(found.struct.field(ID).is_null())
+        named = found.struct.field(NAMED)
+        for name, column in self.gives.items():
+            scale, bound = prices.sizes[column]
+            units = at.keep(found.struct.field(column).reinterpret(dtype=pl.Int128))
+            at.give(name, Scaled(units, scale, bound), named=named)
+        at.resolve(*(found.struct.field(name) for name in (ID, START, END)))
+        if at.receipts:
+            at.record(Amount(at.zero()), Note(found.struct.field(TOLD), counts=False))
+
+    def _found(self, at: BatchRating, prices: PriceList, facts: pl.DataFrame) -> pl.Expr:
+        """What the list says for each row (a struct); null where that is for the reference to say."""
+        known = at.known() if prices.known else None
+        index = prices.index(at.terms.zone, at.terms.known_at, each_known=known is not None)
+        if not index.comparable:
+            at.doubt(pl.lit(value=True))
+        texts = {name: at.text(name) for name in prices.matches if name != "currency"}
+        texts["currency"] = pl.lit(at.currency) if isinstance(at.currency, str) else at.currency
+        groups = []
+        for mask in index.masks:
+            on = {name: key for name in mask.names if (key := texts[name]) is not None}
+            if len(on) < len(mask.names):
+                groups.append(pl.lit(NONE, dtype=pl.Int64))
+            elif not on:
+                groups.append(pl.lit(0, dtype=pl.Int64))
+            else:
+                groups.append(at.join(mask.groups, on)[GROUP].fill_null(NONE))
+        nothing = pl.lit(0, dtype=pl.Int64)
+        moment = units = nothing
+        if prices.dated and self.date is not None:
+            _, dtype = at.moment(self.date)
+            aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+            self.see_zone(prices, at.terms.zone, aware=aware)
+            moment = at.instant(self.date, prices.zone)
+        if prices.breaks and self.quantity is not None:
+            units = at.keep(index.units(at.size(at.input(self.quantity))))
+        until = nothing if known is None else known.fill_null(FOR_EVER)
+        asked = [pl.col(POSITION), until, units.fill_null(0), moment.fill_null(0), *groups]
+        search = partial(_search, index, facts)
+        return at.keep(pl.map_batches(asked, search, return_dtype=pl.Struct(facts.schema), is_elementwise=True))
+
+
+def _search(index: PriceIndex, facts: pl.DataFrame, columns: Sequence[pl.Series]) -> pl.Series:
+    """The facts of the row that each row has, as a struct; null where there is no one row."""
+    size = len(columns[0])
+    known, units, valid, *groups = (np.broadcast_to(column.to_numpy(), size) for column in columns[1:])
+    rows = pl.Series(index.find(groups, known, units, valid))
+    found = facts.select(pl.all().gather(rows.set(rows < 0, None)))
+    return found.to_struct("found")
 
 
 def _strange(prices: PriceList, asked: Asked) -> str | None:
