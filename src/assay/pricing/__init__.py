@@ -7,6 +7,7 @@ from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
 from assay.pricing.binding import Inputs, column_of
 from assay.pricing.book import PriceBook
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
+from assay.pricing.price_list import PriceList
 from assay.pricing.rates import NO_RATE, Rates, RatesTable
 from assay.pricing.rating import DocumentRating, Rating, Wording
 from assay.pricing.receipt import DocumentReceipt, Line, Receipt, TaxLine
@@ -39,6 +40,7 @@ from assay.pricing.strategies import (
     PerUnit,
     Prorate,
     RateTier,
+    Resolve,
     RoundTotal,
     Stack,
     Tax,
@@ -94,6 +96,7 @@ __all__ = [
     "PercentOff",
     "PercentageFee",
     "PriceBook",
+    "PriceList",
     "Pricing",
     "Prorate",
     "RateTier",
@@ -102,6 +105,7 @@ __all__ = [
     "Rating",
     "Receipt",
     "RegularPricing",
+    "Resolve",
     "RoundTotal",
     "Stack",
     "Step",

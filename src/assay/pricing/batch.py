@@ -86,12 +86,13 @@ class Note:
     """What a step has to say about its amounts: the columns of a `Wording`.
 
     Attributes:
-        what, rule, counts: As there; the same in all rows.
+        what: As there; where it differs between rows, a String column.
+        rule, counts: As there; the same in all rows.
         quantity, rate, tier: As there.
         when: Rows in which there is such a line; all of them where None.
     """
 
-    what: str
+    what: str | pl.Expr
     quantity: Scaled | None = None
     rate: Scaled | None = None
     tier: pl.Expr | int | None = None
@@ -183,6 +184,9 @@ class BatchRating:
         self._lines: list[_ReceiptLine] = []
         self._units: tuple[Scaled | None, Scaled] | None = None
         self.continues: pl.Expr = pl.lit(value=False)
+        self._given: dict[str, tuple[Scaled, pl.Expr]] = {}
+        self._price_ids: list[pl.Expr] = []
+        self._windows: list[tuple[pl.Expr, pl.Expr]] = []
         self._open_currency()
         self.kind = self._line_kind()
         self.turned = self._turned()
@@ -196,8 +200,8 @@ class BatchRating:
     # What steps read
 
     def has(self, name: str) -> bool:
-        """Whether the frame brings this input."""
-        return self._inputs.get(name, name) in self._schema
+        """Whether the frame brings this input, or a step before has given it."""
+        return name in self._given or self._inputs.get(name, name) in self._schema
 
     def input(self, name: str) -> Scaled:
         """The input of that name."""
@@ -207,8 +211,8 @@ class BatchRating:
 
     def optional(self, name: str, default: Decimal) -> Scaled:
         """The input of that name, or the default where a row does not bring it."""
-        if not self.has(name):
-            return Scaled.literal(default)
+        if name in self._given or not self.has(name):
+            return self._given[name][0] if name in self._given else Scaled.literal(default)
         value = self._number(name)
         column = pl.col(self._inputs.get(name, name))
         if value.bound >= 10**MAX_DIGITS - 1:
@@ -242,10 +246,15 @@ class BatchRating:
         """The column of an input, as it is."""
         return pl.col(self._inputs.get(name, name))
 
-    def instant(self, name: str) -> pl.Expr:
-        """The input of that name as microseconds since the epoch (Int64), as `moments.instant`."""
+    def instant(self, name: str, zone: str | None = None) -> pl.Expr:
+        """The input of that name as microseconds since the epoch (Int64), as `moments.instant`.
+
+        Args:
+            name: Of the input.
+            zone: The zone of days and times without one, where the book has none.
+        """
         column, dtype = self.moment(name)
-        instant = self._keep(instant_expr(column, dtype, self.terms.zone))
+        instant = self._keep(instant_expr(column, dtype, self.terms.zone or zone))
         self.doubt(instant.is_null() & column.is_not_null())
         return instant
 
@@ -253,6 +262,22 @@ class BatchRating:
         """The input of that name as a day of the book's zone (Date)."""
         column, dtype = self.moment(name)
         return self._keep(local_day_expr(column, dtype, self.terms.zone, name))
+
+    def known(self) -> pl.Expr | None:
+        """As far as prices and rates were known then, in microseconds since the epoch (Int64); null: all of them.
+
+        None where no column says it, so that it is the same for all rows: `terms.known_at`.
+        """
+        column = self._inputs.get("known_at", "known_at")
+        if column not in self._schema:
+            return None
+        dtype = self._schema[column]
+        if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
+            raise ConfigurationError(
+                f"the column is {dtype}, and what was known when is told by Datetimes with a zone",
+                where=f'input known_at (column "{column}")' if column != "known_at" else "input known_at",
+            )
+        return self._keep(pl.col(column).dt.timestamp("us").fill_null(pl.lit(self.terms.known_at, dtype=pl.Int64)))
 
     def value(self, field: str, of: object = None) -> Scaled:
         """A field of the step (or of a rule inside it): what the book says, or the input that it names."""
@@ -264,6 +289,8 @@ class BatchRating:
         literal = getattr(self._step if of is None else of, field)
         if not isinstance(literal, Column) and literal:
             self.require(self.in_currency(self.terms.currency))
+        elif isinstance(literal, Column) and literal.column in self._given:
+            self.require(self.in_currency(self.terms.currency) | self._given[literal.column][1])
         return self.value(field, of)
 
     def in_currency(self, code: str) -> pl.Expr:
@@ -300,6 +327,28 @@ class BatchRating:
     def use(self, before: Scaled | None, after: Scaled) -> None:
         """Go on with other units."""
         self._units = before, after
+
+    # What steps give to others
+
+    def give(self, name: str, value: Scaled, *, named: pl.Expr) -> None:
+        """Make values of a price list an input of the steps after.
+
+        Args:
+            name: Of the input.
+            value: Its values; rows without one are in doubt.
+            named: Boolean: the row of the list names a currency; else an amount of money is in the book's.
+        """
+        self.doubt(value.units.is_null())
+        self._given[name] = value, named
+
+    def resolve(self, price: pl.Expr, start: pl.Expr, end: pl.Expr) -> None:
+        """Say which row of a price list applied (String), and when that is valid; see `hold`."""
+        self._price_ids.append(price)
+        self.hold(start, end)
+
+    def hold(self, start: pl.Expr, end: pl.Expr) -> None:
+        """Say when something that contributed is valid: microseconds since the epoch (Int64); null is open."""
+        self._windows.append((start, end))
 
     # What steps compute with
 
@@ -716,6 +765,10 @@ class BatchRating:
             columns["fx_rate"] = self.fx_rate.decimal(RATE_PLACES)
         if self.fx_date is not None:
             columns["fx_date"] = self.fx_date
+        if self._price_ids:
+            columns["price_id"] = pl.concat_str(self._price_ids, separator=", ")
+            columns["price_from"] = pl.max_horizontal(start for start, _ in self._windows)
+            columns["price_to"] = pl.min_horizontal(end for _, end in self._windows)
         parts: dict[str, pl.Expr] = {}
         if "taxes" in outputs:
             taxes = self._tax_structs(outputs["taxes"])
@@ -734,6 +787,8 @@ class BatchRating:
     # How
 
     def _number(self, name: str) -> Scaled:
+        if name in self._given:
+            return self._given[name][0]
         column = self._inputs.get(name, name)
         try:
             return Scaled.column(pl.col(column), self._schema[column])
@@ -899,7 +954,7 @@ class BatchRating:
             fields: dict[str, pl.Expr] = {
                 "id": pl.lit(line.id),
                 "step": pl.lit(line.step),
-                "what": pl.lit(note.what),
+                "what": pl.lit(note.what) if isinstance(note.what, str) else note.what,
                 "quantity": _decimal(note.quantity, item["quantity"]),
                 "rate": _decimal(note.rate, item["rate"]),
                 "amount": _decimal(line.amount, item["amount"]),

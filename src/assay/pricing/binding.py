@@ -38,6 +38,11 @@ def column_of(name: str, inputs: Inputs, columns: Collection[str]) -> str | None
     return column if column in columns else None
 
 
+def unsaid(inputs: Inputs) -> dict[str, None]:
+    """The inputs of which it was said that no row has them; the currency is the book's then."""
+    return {name: None for name, column in inputs.items() if column is None and name != "currency"}
+
+
 def slip_of(name: str, given: Iterable[str]) -> str | None:
     """A given name that is `name` misspelt; None where there is none."""
     others = [one for one in given if one != name and not one.startswith("_")]

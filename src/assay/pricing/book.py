@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import localcontext
 from pathlib import Path
@@ -43,11 +44,13 @@ from assay.pricing.binding import (
 from assay.pricing.documents import as_lazy, by_document
 from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
-from assay.pricing.rates import RATE_PLACES, Rates, as_table
+from assay.pricing.price_list import PriceList
+from assay.pricing.rates import RATE_PLACES, Rates
 from assay.pricing.receipt import DocumentReceipt, Receipt
 from assay.pricing.registry import parsed_step
 from assay.pricing.step import Step
 from assay.pricing.strategies.tax import InclusiveTaxes
+from assay.pricing.tables import Tables
 from assay.pricing.terms import BookRounding, Negative, Terms
 from assay.pricing.totals import totals_of, totals_schema
 from assay.pricing.twin import ERROR, Runner, Twin, receipt_type, taxes_type
@@ -118,13 +121,13 @@ class PriceBook(BaseModel):
 
         `quote` can do without document_id: the item is a document of its own then.
         """
-        needed = frozenset().union(*(step.inputs() for step in self.steps))
+        needed = frozenset().union(*(step.inputs() for step in self.steps)) - self._given()
         return needed | {"document_id"} if any(step.needs_document() for step in self.steps) else needed
 
     def optional_inputs(self) -> frozenset[str]:
         """Names of the inputs that are used where they are given."""
         own = frozenset().union(*(step.optional_inputs for step in self.steps))
-        return (own | _COMMON) - self.required_inputs()
+        return (own | _COMMON) - self.required_inputs() - self._given()
 
     def unbound_inputs(self, schema: pl.Schema, inputs: Inputs | None = None) -> frozenset[str]:
         """Names of the optional inputs that no column of such a frame gives, and that nobody has said None of."""
@@ -169,6 +172,10 @@ class PriceBook(BaseModel):
         """Names of the rates tables that must be given when pricing."""
         return frozenset(name for step in self.steps if (name := step.rate_table()) is not None)
 
+    def price_lists(self) -> frozenset[str]:
+        """Names of the price lists that must be given when pricing."""
+        return frozenset(name for step in self.steps if (name := step.price_list()) is not None)
+
     def result_currency(self) -> str:
         """The currency that amounts come out in."""
         converted = [getattr(step, "to", self.currency) for step in self.steps if step.converts]
@@ -182,7 +189,7 @@ class PriceBook(BaseModel):
         self, errors: Literal["raise", "column"] = "raise", *, receipts: bool = False
     ) -> dict[str, pl.DataType]:
         """The columns that `price` adds, in order, and their types."""
-        terms = self._terms({})
+        terms = self._terms(Tables())
         places = terms.result_places
         amount, exact = pl.Decimal(MAX_DIGITS, places), pl.Decimal(MAX_DIGITS, RATE_PLACES)
         columns: dict[str, pl.DataType] = dict.fromkeys(AMOUNTS, amount)
@@ -195,6 +202,9 @@ class PriceBook(BaseModel):
             columns["fx_rate"] = exact
         if any(step.dated() for step in self.steps):
             columns["fx_date"] = pl.Date()
+        if any(step.resolves for step in self.steps):
+            moment = pl.Datetime("us", self.zone or "UTC")
+            columns |= {"price_id": pl.String(), "price_from": moment, "price_to": moment}
         if receipts:
             own = terms.unrounded or not terms.converts
             shown = amount if own else pl.Decimal(MAX_DIGITS, max(places, MAX_MINOR_UNITS))
@@ -203,11 +213,20 @@ class PriceBook(BaseModel):
             columns[ERROR] = pl.String()
         return columns
 
-    def quote(self, *, rates: Mapping[str, Rates] | None = None, **inputs: object) -> Receipt:
+    def quote(
+        self,
+        *,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
+        **inputs: object,
+    ) -> Receipt:
         """Price one item by the reference.
 
         Args:
             rates: The tables that `rate_tables` names.
+            prices: The lists that `price_lists` names.
+            known_at: As far as prices and rates were known at this instant, which has a zone; None: all of them.
             inputs: Values by name, such as `quantity=10`: Decimal, int or decimal string; `currency` is the item's,
                 by default the book's. A row that has more than the book asks for goes to `quote_document([row])`.
 
@@ -216,19 +235,27 @@ class PriceBook(BaseModel):
             ConfigurationError: An input or a rates table is missing, the book knows no such input, or an input is a
                 float (also a TypeError).
         """
-        self._check_given(inputs, every=True)
+        tables = Tables.of(rates, prices, known_at)
+        self._check_given(inputs, tables, every=True)
         with localcontext(EXACT):
-            return self._runner(rates).document([inputs]).receipt().receipts[0]
+            return self._runner(tables).document([inputs]).receipt().receipts[0]
 
     def quote_document(
-        self, lines: Iterable[Mapping[str, object]], *, rates: Mapping[str, Rates] | None = None
+        self,
+        lines: Iterable[Mapping[str, object]],
+        *,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
     ) -> DocumentReceipt:
         """Price the lines of one document by the reference.
 
         Args:
             lines: The inputs of each line, as in `quote`; `document_id` is not looked at. What the book does not ask
                 for is left alone, so that rows can be passed, unless it is a currency under another name.
-            rates: The tables that `rate_tables` names.
+            rates: As in `quote`.
+            prices: As in `quote`.
+            known_at: As in `quote`; a line that has its own goes by that.
 
         Raises:
             PricingError, ConfigurationError: As in `quote`; also that there are no lines.
@@ -239,10 +266,11 @@ class PriceBook(BaseModel):
         wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
         if wrong:
             raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
+        tables = Tables.of(rates, prices, known_at)
         for line in given:
-            self._check_given(line)
+            self._check_given(line, tables)
         with localcontext(EXACT):
-            return self._runner(rates).document(given).receipt()
+            return self._runner(tables).document(given).receipt()
 
     def price(
         self,
@@ -250,6 +278,8 @@ class PriceBook(BaseModel):
         *,
         inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
         verify: int = 0,
@@ -258,7 +288,8 @@ class PriceBook(BaseModel):
 
         Adds base, discount, net, tax and gross (Decimal(38, digits of the result currency), four where currencies are
         mixed, ten where a rounding is "none"), currency and rule_id (String) and, where steps of the book make them:
-        taxes (a list of structs), retained, prepaid, rounding and payable, fx_rate (Decimal(38, 18)) and fx_date.
+        taxes (a list of structs), retained, prepaid, rounding and payable, fx_rate (Decimal(38, 18)) and fx_date,
+        price_id (String), price_from and price_to (Datetime of the book's zone, or UTC).
         Amounts have at most 32 digits before the point (26 where a rounding is "none"). Rows of which the twin is not
         certain are priced by the reference.
 
@@ -267,6 +298,9 @@ class PriceBook(BaseModel):
             inputs: The book's input names to the frame's columns, where they differ; None for an input that no column
                 shall give, such as `{"currency": None}` where all rows are in the book's.
             rates: The tables that `rate_tables` names.
+            prices: The lists that `price_lists` names.
+            known_at: As far as prices and rates were known at this instant, which has a zone; None: all of them. Where
+                a column gives the input known_at, that counts for its rows.
             receipts: Add the column `receipt`, a list of structs: a `Line` each. Quantities and rates of more than 18
                 decimal places, or more than 20 digits before the point, are null there.
             errors: What becomes of rows that cannot be priced (null input, no rate, too many digits): "raise" raises
@@ -282,9 +316,10 @@ class PriceBook(BaseModel):
         """
         lazy = _lazy(frame)
         schema = lazy.collect_schema()
-        twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
+        tables = Tables.of(rates, prices, known_at)
+        twin, wanted = self._twin(schema, inputs, tables, receipts=receipts, errors=errors)
         if verify:
-            verifier = Verifier(self, verify, inputs=inputs or {}, rates=rates)
+            verifier = Verifier(self, verify, inputs=inputs or {}, rates=rates, prices=prices, known_at=known_at)
             twin = replace(twin, verify=verifier.check)
         document = bound(inputs).get("document_id", "document_id")
         if not self.concerns_documents() or document not in schema:
@@ -299,6 +334,8 @@ class PriceBook(BaseModel):
         *,
         inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
         receipts: bool = False,
         errors: Literal["raise", "column"] = "raise",
         spool: Path | None = None,
@@ -311,7 +348,8 @@ class PriceBook(BaseModel):
         """
         lazy = _lazy(frame)
         schema = lazy.collect_schema()
-        twin, wanted = self._twin(schema, inputs, rates, receipts=receipts, errors=errors)
+        tables = Tables.of(rates, prices, known_at)
+        twin, wanted = self._twin(schema, inputs, tables, receipts=receipts, errors=errors)
         document = bound(inputs).get("document_id", "document_id")
         if document not in schema:
             raise ConfigurationError(f'no column "{document}" says which document a row belongs to')
@@ -325,6 +363,8 @@ class PriceBook(BaseModel):
         *,
         inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
     ) -> pl.LazyFrame:
         """Price every row and add up the documents: a row each, in the order of their first lines.
 
@@ -343,8 +383,10 @@ class PriceBook(BaseModel):
         all_outputs = outputs | dict.fromkeys((*DUE, "allowance", "surcharge"), amount) | {"taxes": self._taxes_type()}
         needed = self.required_inputs() | {"document_id"}
         check_columns(needed, needed | self.optional_inputs(), inputs or {}, frozenset(all_outputs), schema)
+        tables = Tables.of(rates, prices, known_at)
+        self._check_named(tables, {*schema, *(inputs or {})})
         document, kind = names.get("document_id", "document_id"), names.get("line_kind", "line_kind")
-        twin = Twin(self._runner(rates), names, all_outputs, raising=True, unasked=self._unasked(schema, inputs))
+        twin = Twin(self._runner(tables), names, all_outputs, raising=True, unasked=self._unasked(schema, inputs))
         twin.check(schema)
         made = totals_schema(schema[document], amount, self._taxes_type())
 
@@ -436,8 +478,25 @@ class PriceBook(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _given_once_and_before(self) -> Self:
+        read: dict[str, str | None] = {}
+        given: dict[str, str | None] = {}
+        for step in self.steps:
+            for name in sorted(step.given()):
+                other, what = (given[name], "gives") if name in given else (read.get(name), "reads")
+                if name in given or name in read:
+                    raise PydanticCustomError(
+                        "given",
+                        'step "{id}" gives {name}, and step "{other}" {what} it before',
+                        {"id": step.id, "name": name, "other": other, "what": what},
+                    )
+                given[name] = step.id
+            read |= dict.fromkeys(step.inputs() | step.optional_inputs, step.id)
+        return self
+
+    @model_validator(mode="after")
     def _steps_that_fit(self) -> Self:
-        terms = self._terms({})
+        terms = self._terms(Tables())
         for step in self.steps:
             problem = step.problem(terms)
             if problem is not None:
@@ -470,7 +529,7 @@ class PriceBook(BaseModel):
         self,
         schema: pl.Schema,
         inputs: Inputs | None,
-        rates: Mapping[str, Rates] | None,
+        tables: Tables,
         *,
         receipts: bool,
         errors: Literal["raise", "column"],
@@ -481,9 +540,10 @@ class PriceBook(BaseModel):
         outputs = self.output_schema(errors, receipts=receipts)
         needed = self.required_inputs()
         check_columns(needed, needed | self.optional_inputs(), inputs or {}, frozenset(outputs), schema)
+        self._check_named(tables, {*schema, *(inputs or {})})
         wanted = [*schema.names(), *(name for name in outputs if name not in schema)]
         unasked = self._unasked(schema, inputs)
-        return Twin(self._runner(rates), bound(inputs), outputs, raising=errors == "raise", unasked=unasked), wanted
+        return Twin(self._runner(tables), bound(inputs), outputs, raising=errors == "raise", unasked=unasked), wanted
 
     def _unasked(self, schema: pl.Schema, inputs: Inputs | None) -> list[str]:
         """Columns that look as if they said a currency, where no column gives that input and nobody means it so."""
@@ -491,20 +551,26 @@ class PriceBook(BaseModel):
         asked = "currency" in given or "currency" in schema
         return [] if asked else [name for name in currency_columns(schema) if name not in given.values()]
 
+    def _given(self) -> frozenset[str]:
+        """Inputs that steps give, so that rows do not."""
+        return frozenset().union(*(step.given() for step in self.steps))
+
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
 
     def _taxes_type(self) -> pl.DataType:
-        return taxes_type(pl.Decimal(MAX_DIGITS, self._terms({}).result_places))
+        return taxes_type(pl.Decimal(MAX_DIGITS, self._terms(Tables()).result_places))
 
-    def _terms(self, rates: Mapping[str, Rates] | None) -> Terms:
+    def _terms(self, tables: Tables) -> Terms:
         models = [step.id for step in self.steps if step.prices]
         return Terms(
             currency=self.currency,
             rounding=self.rounding,
             unrounded=any((step.rounding or self.rounding) == "none" for step in self.steps),
             converts=any(step.converts for step in self.steps),
-            tables={name: as_table(table) for name, table in (rates or {}).items()},
+            tables=tables.rates,
+            prices=tables.prices,
+            known_at=tables.known_at,
             zone=self.zone,
             negative=self.negative,
             name=self.name,
@@ -514,7 +580,20 @@ class PriceBook(BaseModel):
             mixed=self.mixed,
         )
 
-    def _check_given(self, inputs: Mapping[str, object], *, every: bool = False) -> None:
+    def _check_named(self, tables: Tables, named: Collection[str]) -> None:
+        """See that rows say all by which price lists tell them apart: None for an input says that nobody has it."""
+        for step in self.steps:
+            name = step.price_list()
+            prices = None if name is None else tables.prices.get(name)
+            lacking = [] if prices is None else [one for one in prices.matches if one not in {*named, "currency"}]
+            if lacking:
+                raise ConfigurationError(
+                    f'the prices "{name}" are told apart by {", ".join(lacking)}, which no input says: give '
+                    f'{{"{lacking[0]}": ...}}, or None for it, where no row has one',
+                    where=f"step {step.id}",
+                )
+
+    def _check_given(self, inputs: Mapping[str, object], tables: Tables, *, every: bool = False) -> None:
         """See that what the book needs is given, that no currency is overlooked, and (`every`) that all is known."""
         # A row may have any columns besides; but one in another currency must not be billed in the book's by a slip.
         if "currency" not in inputs:
@@ -539,11 +618,12 @@ class PriceBook(BaseModel):
         if unasked and (unknown := sorted(unasked - self.optional_inputs())):
             known = needed | self.optional_inputs()
             raise ConfigurationError("\n".join(unknown_input(name, needed, known) for name in unknown))
+        self._check_named(tables, inputs)
 
-    def _runner(self, rates: Mapping[str, Rates] | None) -> Runner:
+    def _runner(self, tables: Tables) -> Runner:
         return Runner(
             self._joined(),
-            self._terms(rates),
+            self._terms(tables),
             self.required_inputs() | self.optional_inputs(),
             documents=self.concerns_documents(),
         )

@@ -13,6 +13,9 @@ from assay.errors import ConfigurationError
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
+Window = tuple[int | None, int | None]
+"""From when, and until when (no longer part of it), in microseconds since the epoch; None is open."""
+
 
 @lru_cache(maxsize=256)
 def zone_info(name: str) -> ZoneInfo:
@@ -76,6 +79,49 @@ def instant_expr(column: pl.Expr, dtype: pl.DataType, zone: str | None) -> pl.Ex
     if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
         at = at.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
     return at.dt.timestamp("us")
+
+
+def is_aware(moment: dt.date) -> bool:
+    """Whether it is a datetime with a zone: the same instant everywhere."""
+    return isinstance(moment, dt.datetime) and moment.tzinfo is not None
+
+
+def known_instant(value: object, where: str) -> int:
+    """Microseconds since the epoch of a datetime with a zone, or of its text in ISO 8601.
+
+    Raises:
+        ConfigurationError: It is something else, or has no zone.
+    """
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError:
+            moment = value
+    if not isinstance(moment, dt.datetime):
+        shown = f'"{value}"' if isinstance(value, str) else f"a {type(value).__name__}"
+        raise ConfigurationError(f'{shown} is no instant: write it as "2026-03-31T23:59:59Z"', where=where)
+    if moment.tzinfo is None:
+        raise ConfigurationError(
+            f"{moment.isoformat()} has no zone, and what was known when must not depend on where: write "
+            f'"{moment.isoformat()}Z"',
+            where=where,
+        )
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def shown_instant(at: int | None, zone: str | None) -> dt.datetime | None:
+    """The instant as a datetime of the zone, or of UTC."""
+    if at is None:
+        return None
+    return (_EPOCH + at * _MICROSECOND).astimezone(zone_info(zone or "UTC"))
+
+
+def intersection(a: Window, b: Window) -> Window:
+    """What is in both; where nothing is, it ends before it begins."""
+    starts = [start for start in (a[0], b[0]) if start is not None]
+    ends = [end for end in (a[1], b[1]) if end is not None]
+    return max(starts, default=None), min(ends, default=None)
 
 
 def _no_zone(name: str) -> str:

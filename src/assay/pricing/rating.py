@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import exact_decimal, has_minor_units, minor_units, round_to, split
-from assay.pricing.moments import local_day
+from assay.pricing.moments import Window, intersection, known_instant, local_day, shown_instant
 from assay.pricing.receipt import RESIDUE_PLACES, DocumentReceipt, Line, Receipt, TaxLine
 from assay.pricing.terms import TOO_FINE, TOO_LARGE, UNROUNDED_PLACES, LineKind, Terms
 from assay.pricing.values import Column
@@ -80,7 +80,10 @@ class Rating:
 
     def __init__(self, terms: Terms, inputs: Mapping[str, object]) -> None:
         self.terms = terms
-        self._inputs = inputs
+        self._inputs = dict(inputs)
+        self._at_home: dict[str, str] = {}
+        self._price_ids: list[str] = []
+        self._window: Window = (None, None)
         self.currency = self._own_currency()
         zero = Decimal(0)
         self.base = self.discount = self.net = self.tax = self.retained = zero
@@ -167,6 +170,11 @@ class Rating:
         """The input of that name as a day of the book's zone; a datetime without a zone is in the book's."""
         return local_day(self.moment(name), self.terms.zone, name)
 
+    def known(self) -> int | None:
+        """As far as prices and rates were known then, in microseconds since the epoch; None: all of them."""
+        value = self._inputs.get("known_at")
+        return self.terms.known_at if value is None else known_instant(value, where="input known_at")
+
     def value(self, field: str, of: object = None) -> Decimal:
         """A field of the step (or of a rule inside it): what the book says, or the input that it names."""
         value = getattr(self._step if of is None else of, field)
@@ -177,6 +185,12 @@ class Rating:
         literal = getattr(self._step if of is None else of, field)
         if not isinstance(literal, Column) and literal:
             self.require(self.currency == self.terms.currency, literal_elsewhere(field, self.terms, self.currency))
+        elif isinstance(literal, Column) and literal.column in self._at_home:
+            self.require(
+                self.currency == self.terms.currency,
+                f"{literal.column} of the price {self._at_home[literal.column]} is in {self.terms.currency}, as it "
+                f"names no currency, and the row is in {self.currency}: give the list a column currency",
+            )
         return self.value(field, of)
 
     def require(self, holds: bool, reason: str) -> None:
@@ -203,6 +217,30 @@ class Rating:
     def use(self, before: Decimal, after: Decimal) -> None:
         """Go on with other units."""
         self._units = before, after
+
+    # What steps give to others
+
+    def give(self, name: str, value: Decimal, price: str, *, home: bool) -> None:
+        """Make a value of a price list an input of the steps after.
+
+        Args:
+            name: Of the input.
+            value: Its value.
+            price: What names the row of the list.
+            home: Whether that names no currency: an amount of money is in the book's.
+        """
+        self._inputs[name] = value
+        if home:
+            self._at_home[name] = f'"{price}"'
+
+    def resolve(self, price: str, window: Window) -> None:
+        """Say which row of a price list applied, and when that is valid."""
+        self._price_ids.append(price)
+        self.hold(window)
+
+    def hold(self, window: Window) -> None:
+        """Say when something that contributed is valid."""
+        self._window = intersection(self._window, window)
 
     # What steps do
 
@@ -416,6 +454,9 @@ class Rating:
             rounding_mode=self.terms.rounding,
             book=self.terms.name,
             fingerprint=self.terms.fingerprint,
+            price_id=", ".join(self._price_ids) or None,
+            price_from=shown_instant(self._window[0], self.terms.zone) if self._price_ids else None,
+            price_to=shown_instant(self._window[1], self.terms.zone) if self._price_ids else None,
             **fixed,
         )
 

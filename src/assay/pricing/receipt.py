@@ -135,6 +135,11 @@ class Receipt:
         rule_id: Id of the rule that made the price: of the last step that is a charge model; None where there is none.
         fx_rate: The exchange rate as quoted, where the book converts.
         fx_date: The day of that rate, where rates are dated.
+        price_id: What names the row of the price list that applied, where the book resolves; of several steps their
+            rows, with ", " between.
+        price_from: Since when this price is valid: what the windows of all rows and dated rates that contributed have
+            in common; None where it is open.
+        price_to: Before when it is.
         lines: One or more a step, in the order of the book.
         rounding_mode: The book's rounding.
         book: The book's name, or None.
@@ -159,6 +164,9 @@ class Receipt:
     rounding_mode: str
     book: str | None
     fingerprint: str
+    price_id: str | None = None
+    price_from: dt.datetime | None = None
+    price_to: dt.datetime | None = None
 
     @property
     def gross(self) -> Decimal:
@@ -303,7 +311,7 @@ class DocumentReceipt:
 
 def _prices_or_taxes(kind: str) -> bool:
     found = strategy(kind)
-    return found.prices or found.taxes
+    return found.prices or found.taxes or found.resolves
 
 
 def _note(line: Line, currency: str) -> str:

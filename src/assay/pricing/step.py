@@ -52,6 +52,9 @@ class Step(BaseModel):
     prices: ClassVar[bool] = False
     """Whether it is a charge model: one that sets what the item costs before anything is taken off or added."""
 
+    resolves: ClassVar[bool] = False
+    """Whether it looks up which of several prices applies."""
+
     kind: str
     id: str | None = Field(default=None, min_length=1)
     rounding: BookRounding | None = None
@@ -83,6 +86,14 @@ class Step(BaseModel):
     def rate_table(self) -> str | None:
         """Name of the rates table that must be given at pricing time, if any."""
         return None
+
+    def price_list(self) -> str | None:
+        """Name of the price list that must be given at pricing time, if any."""
+        return None
+
+    def given(self) -> frozenset[str]:
+        """Names of inputs that it gives to the steps after it, so that rows do not bring them."""
+        return frozenset()
 
     def dated(self) -> bool:
         """Whether it says of which day the exchange rate was."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from assay.errors import ConfigurationError, nearest
 from assay.money import MAX_MINOR_UNITS, Rounding, minor_units
+from assay.pricing.price_list import PriceList
 from assay.pricing.rates import RatesTable
 
 BookRounding = Literal[Rounding, "none"]
@@ -36,6 +37,8 @@ class Terms:
         unrounded: Whether any step leaves its amounts unrounded; all amounts have ten places then.
         converts: Whether a step converts, so that rows may be in other currencies.
         tables: Named rate tables.
+        prices: Named price lists.
+        known_at: As far as prices and rates were known then, in microseconds since the epoch; None: all of them.
         zone: IANA name of the time zone whose calendar counts, or None.
         negative: What a negative quantity is.
         name: The book's, for receipts.
@@ -50,6 +53,8 @@ class Terms:
     unrounded: bool
     converts: bool
     tables: Mapping[str, RatesTable] = field(default_factory=dict)
+    prices: Mapping[str, PriceList] = field(default_factory=dict)
+    known_at: int | None = None
     zone: str | None = None
     negative: Negative = "mirror"
     name: str | None = None
@@ -93,3 +98,18 @@ class Terms:
                 f"RatesTable{given}{meant}"
             )
         return self.tables[name]
+
+    def price_list(self, name: str) -> PriceList:
+        """A price list by name.
+
+        Raises:
+            ConfigurationError: It was not given.
+        """
+        if name not in self.prices:
+            near = nearest(name, self.prices)
+            given = f"; given: {', '.join(self.prices)}" if self.prices else ""
+            meant = f' ("{near}" is near)' if near else ""
+            raise ConfigurationError(
+                f'the book asks for the prices "{name}": give prices={{"{name}": PriceList(...)}}{given}{meant}'
+            )
+        return self.prices[name]

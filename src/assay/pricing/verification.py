@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from assay.errors import PricingError
-from assay.pricing.binding import Inputs, bound
+from assay.pricing.binding import Inputs, bound, unsaid
+from assay.pricing.price_list import PriceList
 from assay.pricing.rates import Rates
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _ROW = "__assay_verify_row"
 _AMOUNTS = ("base", "discount", "net", "tax", "gross", "retained", "prepaid", "rounding", "payable")
+_FACTS = ("price_id", "price_from", "price_to")
 
 
 class Verifier:
@@ -26,13 +29,21 @@ class Verifier:
         sample: How many rows (or documents, where the book concerns them) are in the sample; of what was seen, those
             whose hashes are smallest, so that the same run has the same sample.
         inputs: As they were given to `price`.
-        rates: As they were given to `price`.
+        rates, prices, known_at: As they were given to `price`.
     """
 
     def __init__(
-        self, book: PriceBook, sample: int, *, inputs: Inputs, rates: Mapping[str, Rates] | None = None
+        self,
+        book: PriceBook,
+        sample: int,
+        *,
+        inputs: Inputs,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
     ) -> None:
-        self._book, self._sample, self._inputs, self._rates = book, sample, bound(inputs), rates
+        self._book, self._sample, self._inputs, self._unsaid = book, sample, bound(inputs), unsaid(inputs)
+        self._rates, self._prices, self._known_at = rates, prices, known_at
         self._extremes: dict[str, tuple[Any, Any]] = {}
         self._hashes: list[int] = []
         self.verified = 0
@@ -96,11 +107,13 @@ class Verifier:
         else:
             members = given.select(rows.filter(rows == index)).to_series().to_list()
         columns = {name: column for name in self._names() if (column := self._inputs.get(name, name)) in given.columns}
-        lines = [{name: given[column][member] for name, column in columns.items()} for member in members]
-        receipts = self._book.quote_document(lines, rates=self._rates).receipts
+        lines = [self._unsaid | {name: given[column][member] for name, column in columns.items()} for member in members]
+        receipts = self._book.quote_document(
+            lines, rates=self._rates, prices=self._prices, known_at=self._known_at
+        ).receipts
         for member, line, receipt in zip(members, lines, receipts, strict=True):
             self.verified += 1
-            for name in _AMOUNTS:
+            for name in (*_AMOUNTS, *_FACTS):
                 if name in priced.columns and priced[name][member] != getattr(receipt, name):
                     raise PricingError(
                         f"verification: {name} was computed as {priced[name][member]}, and the reference says "

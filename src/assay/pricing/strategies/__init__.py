@@ -23,6 +23,7 @@ from assay.pricing.strategies.per_unit import PerUnit
 from assay.pricing.strategies.percent_off import PercentOff
 from assay.pricing.strategies.percentage_fee import PercentageFee
 from assay.pricing.strategies.prorate import Prorate
+from assay.pricing.strategies.resolve import Resolve
 from assay.pricing.strategies.round_total import RoundTotal
 from assay.pricing.strategies.stack import Stack
 from assay.pricing.strategies.tax import Tax, TaxRate
@@ -56,6 +57,7 @@ __all__ = [
     "PercentageFee",
     "Prorate",
     "RateTier",
+    "Resolve",
     "RoundTotal",
     "Stack",
     "Tax",
