@@ -15,6 +15,8 @@ def test_every_public_name_is_there_and_sorted() -> None:
     for name in assay.__all__:
         assert getattr(assay, name) is not None
     assert set(dir(assay)) >= set(assay.__all__)
+    # Names that models of users have: `from assay import *` must not hide them.
+    assert not {"Item", "Order"} & set(assay.__all__)
     with pytest.raises(AttributeError, match="no attribute 'scann'"):
         assay.scann  # noqa: B018
 

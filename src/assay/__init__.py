@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         replay,
         rowwise,
     )
-    from assay.pricing import DiscountPricing, Item, Order, PriceBook, RegularPricing
+    from assay.pricing import DiscountPricing, PriceBook, RegularPricing
     from assay.reading import ProcessorFactory, RawRecord, XPath
     from assay.records import read, scan, validate
     from assay.result import Err, Ok
@@ -140,7 +140,7 @@ _HOME = {
         "replay",
         "rowwise",
     ),
-    "assay.pricing": ("DiscountPricing", "Item", "Order", "PriceBook", "RegularPricing"),
+    "assay.pricing": ("DiscountPricing", "PriceBook", "RegularPricing"),
     "assay.reading": ("ProcessorFactory", "RawRecord", "XPath"),
     "assay.records": ("read", "scan", "validate"),
     "assay.result": ("Err", "Ok"),
@@ -191,7 +191,6 @@ __all__ = [
     "Holds",
     "Http",
     "HttpLimits",
-    "Item",
     "Jsonl",
     "LedgerError",
     "Lookup",
@@ -206,7 +205,6 @@ __all__ = [
     "MoneyColumns",
     "NotFoundError",
     "Ok",
-    "Order",
     "Parquet",
     "Pipeline",
     "Price",
