@@ -221,3 +221,45 @@ def invoices(shop: Path) -> Path:
                 target.write_bytes(path.read_bytes())
     assert assay("run", "invoices").exit_code == 0
     return shop
+
+
+def test_the_name_of_a_pipeline_looks_back_through_its_runs(shop: Path) -> None:
+    text = PIPELINE.replace('Source("lines.jsonl"', 'Source("in/*.jsonl", incremental=True, model=Line)').replace(
+        ', model=Line), Line, key=["order", "n"]', ', model=Line, key=["order", "n"]'
+    )
+    text = text.replace('Parquet("out/lines")', 'Parquet("out/lines", mode="append")')
+    (shop / "pipelines" / "shop.py").write_text(text)
+    (shop / "in").mkdir()
+    runs = []
+    for name, line in (("1", LINES.splitlines()[0]), ("2", LINES.splitlines()[1]), ("3", '{"order": "a", "n": "1"}')):
+        (shop / "in" / f"{name}.jsonl").write_text(line + "\n")
+        runs.append(document(assay("run", "shop", "--json"))["id"])
+    assert "no accepted record 'a/1'" in assay("explain", "latest", "a/1").stderr
+    done = document(assay("explain", "shop", "a/1", "--json"))
+    assert (done["run"], done["place"]["source"], done["proven"]) == (runs[0], "in/1.jsonl", True)
+    assert done["published"]["lines"][0]["net"] == done["prices"][0]["net"]
+    assert f"a / 1  run {runs[0]} of shop" in assay("explain", "shop", "a/1").stdout
+    assert assay("explain", "shop", "b/1").stdout.startswith(f"b / 1  run {runs[1]} of shop")
+    gone = assay("explain", "shop", "z/1")
+    assert gone.exit_code == 2
+    assert "no accepted record in the 3 published runs of shop 'z/1'" in gone.stderr
+    assert "assay rejects list shop" in gone.stderr
+    (shop / "in" / "2.jsonl").unlink()
+    assert f"note: run {runs[1]} could not be looked at: in/2.jsonl" in assay("explain", "shop", "a/1").stdout
+
+
+def test_what_a_later_run_has_replaced_is_said(shop: Path) -> None:
+    (shop / "other.jsonl").write_text(LINES.splitlines()[1])
+    first = document(assay("run", "shop", "--json"))["id"]
+    second = document(assay("run", "shop", "--input", "other.jsonl", "--json"))["id"]
+    done = assay("explain", "shop", "a/1")
+    assert f"run {first} of shop" in done.stdout
+    assert f"note: run {second} has replaced what run {first} published" in done.stdout
+
+
+def test_json_has_lists_and_structs_as_such(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    (row,) = document(assay("explain", "latest", "b/1", "--json"))["published"]["lines"]
+    assert row["n"] == 1
+    assert [line["step"] for line in row["receipt"]] == ["graduated", "document_discount", "tax"]
+    assert all(isinstance(line["amount"], str) for line in row["receipt"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli.console import output, print_json, say
-from assay.cli.runs import find_run, open_store
+from assay.cli.runs import find_run, open_store, run_or_pipeline
 
 if TYPE_CHECKING:
     from assay.pipeline import Explanation
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
 _LONGEST = 100
 
 
-@click.command("explain", epilog="\b\nExamples:\n  assay explain latest A-1/2\n  assay explain k7m2pd A-1/2 --json")
-@click.argument("run")
+@click.command(
+    "explain",
+    epilog="\b\nExamples:\n  assay explain orders A-1/2\n  assay explain latest A-1/2\n"
+    "  assay explain k7m2pd A-1/2 --json",
+)
+@click.argument("run", metavar="RUN|PIPELINE")
 @click.argument("key")
 @click.option("--pipeline", help="The pipeline, where RUN is latest and there are several.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def explain_command(context: click.Context, run: str, key: str, pipeline: str | None, as_json: bool) -> None:
     """Show how the record KEY of RUN came to its price, and prove it by computing it again.
+
+    With the name of a PIPELINE it is looked for in all runs that have published, the last first.
 
     KEY is the value of the source's key; several columns are parted by "/". RUN is an id, the beginning of one, or
     latest. Exit status 1: what was computed again is not what was published.
@@ -33,12 +40,13 @@ def explain_command(context: click.Context, run: str, key: str, pipeline: str | 
 
     settings = Settings.load()
     with open_store(settings) as store:
-        found = find_run(store, run, pipeline)
-    explanation = explain(load(found.pipeline, settings), found, key, settings)
+        found = find_run(store, run, pipeline) if pipeline else run_or_pipeline(store, run, settings)
+    name = found if isinstance(found, str) else found.pipeline
+    explanation = explain(load(name, settings), None if isinstance(found, str) else found, key, settings)
     if as_json:
         print_json({"schema": 1, **_as_json(explanation)})
     else:
-        _print(explanation, found.pipeline)
+        _print(explanation, name)
     if not explanation.proven:
         context.exit(1)
 
@@ -153,5 +161,18 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    simple = (bool, int, type(None))
-    return {name: value if isinstance(value, simple) else str(value) for name, value in row.items()}
+    return {name: _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    """As JSON has it; amounts and moments as text."""
+    match value:
+        case None | bool() | int():
+            return value
+        case dict():
+            return _plain(value)
+        case list():
+            return [_plain_value(one) for one in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+    return str(value)

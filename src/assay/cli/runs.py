@@ -69,22 +69,31 @@ def run_or_pipeline(store: RunStore, name: str, settings: Settings) -> Run | str
         return name
 
 
-@click.command("runs", epilog="\b\nExamples:\n  assay runs\n  assay runs latest\n  assay runs orders")
-@click.argument("run", metavar="[RUN|PIPELINE]", required=False)
+@click.command(
+    "runs",
+    epilog="\b\nExamples:\n  assay runs\n  assay runs orders\n  assay runs show latest\n  assay runs show orders",
+)
+@click.argument("words", metavar="[show] [RUN|PIPELINE]", nargs=-1)
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
-    """List past runs, the last first, all or those of PIPELINE; or show RUN (its id, the beginning, or latest)."""
+def runs_command(words: tuple[str, ...], pipeline: str | None, limit: int, as_json: bool) -> None:
+    """List past runs, the last first, all or those of PIPELINE; or show RUN (its id, the beginning, or latest).
+
+    With the word show, PIPELINE stands for its latest run.
+    """
     from assay.cli.run import print_result  # noqa: PLC0415 - --help shall not wait for these
     from assay.pipeline import load, result_of  # noqa: PLC0415
     from assay.settings import Settings  # noqa: PLC0415
 
+    run, wants_one = _asked(words)
     settings = Settings.load()
     with open_store(settings) as store:
         one: Run | str | None = None
-        if run is not None:
-            one = find_run(store, run, pipeline) if pipeline else run_or_pipeline(store, run, settings)
+        if run is not None and (wants_one or pipeline):
+            one = find_run(store, run, pipeline)
+        elif run is not None:
+            one = run_or_pipeline(store, run, settings)
         if isinstance(one, str):
             pipeline = one
         elif one is not None:
@@ -120,3 +129,17 @@ def runs_command(run: str | None, pipeline: str | None, limit: int, as_json: boo
     columns = ("run", "pipeline", "status", "started", "read", "written", "rejected", "why")
     counts = ("read", "written", "rejected")
     print_table(columns, rows, right=counts, optional=("started", "read", "why"))
+
+
+def _asked(words: tuple[str, ...]) -> tuple[str | None, bool]:
+    """The run or pipeline that is meant, and whether it must be one run."""
+    match words:
+        case ():
+            return None, False
+        case ("show",):
+            raise click.UsageError("show which run? assay runs lists them; latest is one")
+        case ("show", name):
+            return name, True
+        case (name,):
+            return name, False
+    raise click.UsageError(f"one RUN or PIPELINE, not {len(words)}: {' '.join(words)}")

@@ -109,6 +109,7 @@ def replay(
     run_name: str,
     *,
     params: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -116,12 +117,20 @@ def replay(
 
     Rows are added to what that run published and aggregates merged into it; what passes is marked as replayed.
 
+    Args:
+        pipeline: The run's pipeline, as it is today.
+        run_name: The run, or the beginning of its id.
+        params: Parameters; by default those of the run.
+        wait: Seconds to wait for another run of this pipeline to end.
+        settings: Settings; by default those of the project at the current folder.
+        progress: Called with a `Report` after each batch.
+
     Raises:
         NotFoundError: no such run.
         ConfigurationError: the run published nothing, or a later run has replaced what it published.
     """
     settings = settings or Settings.load()
-    with open_store(settings) as store, _only_run(store, pipeline.name, settings) as lease:
+    with open_store(settings) as store, _only_run(store, pipeline.name, settings, wait) as lease:
         recover(store, pipeline.name)
         original = store.get(run_name, pipeline.name)
         _see_replayable(store, original, pipeline)
@@ -373,6 +382,7 @@ class Execution:
             "params": params.model_dump(mode="json") if params is not None else {},
             "fingerprint": self._plan.fingerprint,
             "output": str(self._output.resolve()) if self._output else None,
+            "project": str(self._plan.settings.project.resolve()),
         }
 
     def _stage(self, rows: Spool, publication: Publication, late: pl.DataFrame) -> pl.DataFrame:
@@ -434,7 +444,7 @@ class Execution:
         if pipeline.replaces:
             yield from replays_replaced(self._store, self._id, self._store.last_published(pipeline.name))
         elif self._options.full:
-            for earlier in self._store.runs(limit=1_000_000, pipeline=pipeline.name, status="published"):
+            for earlier in self._store.published(pipeline.name):
                 yield from replays_replaced(self._store, self._id, earlier)
 
     def _failed(self, status: Status, error: dict[str, Any]) -> Result:
@@ -467,7 +477,6 @@ class Execution:
             self._plan.settings.work / "runs" / self._id,
             result.as_json()
             | {
-                "parent": ended.parent,
                 "definition": ended.definition,
                 "ledger": ended.ledger,
                 "published": ended.decision,

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import ConfigurationError, NotFoundError
+from assay.errors import ConfigurationError, NotFoundError, SourceError
 from assay.pipeline.context import visible
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.execution import open_store
@@ -19,7 +19,7 @@ from assay.pipeline.publishing import Publication
 from assay.pipeline.retracing import Traced, find, through
 from assay.pipeline.steps import BoundDocumentPrice, BoundPrice
 from assay.pricing import Receipt
-from assay.runs import DeadLetter, Run
+from assay.runs import DeadLetter, Run, RunStore
 from assay.settings import Settings
 
 _AMOUNTS = ("base", "discount", "net", "tax", "gross", "payable")
@@ -74,17 +74,17 @@ class Explanation:
         return not self.differences
 
 
-def explain(pipeline: Pipeline, run: Run, key: str, settings: Settings) -> Explanation:
+def explain(pipeline: Pipeline, run: Run | None, key: str, settings: Settings) -> Explanation:
     """Explain one record of a run.
 
     Args:
         pipeline: The run's pipeline, as it is today.
-        run: The run.
+        run: The run; None looks for the record in all that have published, the last first.
         key: The values of the source's key, in its order, with "/" between.
         settings: The project's.
 
     Raises:
-        NotFoundError: No accepted record of the run's sources has this key.
+        NotFoundError: No accepted record of the run's sources, or of any run's, has this key.
         SourceError: A source is not there any more.
         ConfigurationError: The source has no key, or the key has another number of parts.
     """
@@ -96,18 +96,69 @@ def explain(pipeline: Pipeline, run: Run, key: str, settings: Settings) -> Expla
         raise ConfigurationError(f'the key is {"/".join(names)}, of {len(names)} parts, and "{key}" has {len(values)}')
     wanted = pl.all_horizontal(pl.col(name).cast(pl.String) == value for name, value in zip(names, values, strict=True))
     with open_store(settings) as store:
-        base = run if run.parent is None else store.get(run.parent)
-        files = [file["name"] for file in (base.ledger or {}).get("files", [])]
-        params = run.definition.get("params", {})
-        plan = make_plan(pipeline, params=params, settings=settings, source=files or None)
-        with closing(plan):
-            plan.open()
-            traced = find(plan, store, run, wanted)
-            if traced is None:
-                missing = NotFoundError("accepted record", key)
-                missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {base.id}")
-                raise missing
-            return _explained(plan, run, traced, names, wanted)
+        if run is None:
+            return _looked_back(pipeline, store, settings, key, names, wanted)
+        found = _explained_of(pipeline, run, store, settings, names, wanted)
+    if found is not None:
+        return found[0]
+    missing = NotFoundError("accepted record", key)
+    missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {run.parent or run.id}")
+    raise missing
+
+
+def _explained_of(
+    pipeline: Pipeline, run: Run, store: RunStore, settings: Settings, names: list[str], wanted: pl.Expr
+) -> tuple[Explanation, bool] | None:
+    """The record in one run, and whether that run, or a replay of its rejects, has taken it on."""
+    base = run if run.parent is None else store.get(run.parent)
+    params = run.definition.get("params", {})
+    plan = make_plan(pipeline, params=params, settings=settings, source=_files(base) or None)
+    with closing(plan):
+        plan.open()
+        traced = find(plan, store, run, wanted)
+        if traced is None:
+            return None
+        return _explained(plan, run, traced, names, wanted), traced.letter is None or traced.letter.state == "replayed"
+
+
+def _looked_back(
+    pipeline: Pipeline, store: RunStore, settings: Settings, key: str, names: list[str], wanted: pl.Expr
+) -> Explanation:
+    """The record in the last published run that took it on, else in the last that rejected it."""
+    later: list[str] = []
+    unread: list[str] = []
+    rejected: Explanation | None = None
+    looked: set[tuple[str, ...]] = set()
+    for run in store.published(pipeline.name):
+        files = tuple(_files(run))
+        # Read again, the same files say the same; only what was mended is a run's own.
+        if files not in looked or store.count_rejects(run.id).get("replayed"):
+            try:
+                found = _explained_of(pipeline, run, store, settings, names, wanted)
+            except SourceError as error:
+                unread.append(f"run {run.id} could not be looked at: {error}")
+                found = None
+            if found is not None and found[1]:
+                explanation = found[0]
+                explanation.notes.extend(unread)
+                if later and pipeline.replaces:
+                    explanation.notes.append(f"run {later[0]} has replaced what run {run.id} published")
+                return explanation
+            rejected = rejected or (found[0] if found is not None else None)
+        looked.add(files)
+        later.append(run.id)
+    if rejected is not None:
+        rejected.notes.extend(unread)
+        return rejected
+    missing = NotFoundError(f"accepted record in the {len(later):,} published runs of {pipeline.name}", key)
+    for note in unread:
+        missing.add_note(note)
+    missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {pipeline.name}")
+    raise missing
+
+
+def _files(run: Run) -> list[str]:
+    return [file["name"] for file in (run.ledger or {}).get("files", [])]
 
 
 def _explained(plan: Plan, run: Run, traced: Traced, names: list[str], wanted: pl.Expr) -> Explanation:

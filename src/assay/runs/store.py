@@ -174,18 +174,15 @@ class RunStore:
         """The last run of a pipeline that published, replays aside."""
         return self._first(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
 
+    def published(self, pipeline: str) -> Iterator[Run]:
+        """All runs of a pipeline that published, the last first, replays aside."""
+        return self._runs(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
+
     def published_since(self, run: Run) -> Iterator[Run]:
         """Runs of the same pipeline that published after a run began, the last first, replays aside."""
         began = sa.select(RUNS.c.sequence).where(RUNS.c.id == run.id).scalar_subquery()
-        query = (
-            sa.select(RUNS)
-            .where(RUNS.c.pipeline == run.pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
-            .where(RUNS.c.sequence > began)
-            .order_by(RUNS.c.sequence.desc())
-        )
-        with self._engine.connect().execution_options(yield_per=10) as connection:
-            for row in connection.execute(query).mappings():
-                yield _run(row)
+        of = (RUNS.c.pipeline == run.pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
+        return self._runs(*of, RUNS.c.sequence > began)
 
     def abandoned(self, pipeline: str) -> list[Run]:
         """Runs of a pipeline that had decided to publish and were given up, the last first."""
@@ -199,18 +196,9 @@ class RunStore:
 
     def last_decided(self, pipeline: str, output: str | None) -> Run | None:
         """The last run of a pipeline that decided to publish to a folder, whether it has finished that or not."""
-        query = (
-            sa.select(RUNS)
-            .where(RUNS.c.pipeline == pipeline, RUNS.c.decision.is_not(None))
-            .where(RUNS.c.status.in_(("published", "running")))
-            .order_by(RUNS.c.sequence.desc())
-        )
-        with self._engine.connect().execution_options(yield_per=10) as connection:
-            for row in connection.execute(query).mappings():
-                run = _run(row)
-                if run.definition.get("output") == output:
-                    return run
-        return None
+        decided = (RUNS.c.decision.is_not(None), RUNS.c.status.in_(("published", "running")))
+        runs = self._runs(RUNS.c.pipeline == pipeline, *decided)
+        return next((run for run in runs if run.definition.get("output") == output), None)
 
     def published_as(self, pipeline: str, fingerprint: str) -> Run | None:
         """The last run of a pipeline that published with this fingerprint."""
@@ -434,6 +422,13 @@ class RunStore:
             for d in self.dead_letters(run, state=state)
         ]
         return pl.DataFrame(rows, schema=FRAME, orient="row")
+
+    def _runs(self, *where: sa.ColumnElement[bool]) -> Iterator[Run]:
+        """Some runs, the last first, a few at a time from the database."""
+        query = sa.select(RUNS).where(*where).order_by(RUNS.c.sequence.desc())
+        with self._engine.connect().execution_options(yield_per=10) as connection:
+            for row in connection.execute(query).mappings():
+                yield _run(row)
 
     def _first(self, *where: sa.ColumnElement[bool]) -> Run | None:
         """The last begun of some runs."""
