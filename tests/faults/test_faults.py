@@ -127,7 +127,7 @@ def test_a_run_on_another_machine_is_not_run_over(shop: Shop, tmp_path: Path) ->
         assert refused.returncode == 2
         assert "under way on elsewhere" in json.loads(refused.stdout)["error"]["message"]
         holder.kill()
-    assert shop.run("--wait", "60", ASSAY_LEASE_SECONDS="3").returncode == 0
+    assert shop.run("--wait-seconds", "60", ASSAY_LEASE_SECONDS="3").returncode == 0
     assert shop.check([], [0], settled=True).lost == 0
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from assay.cli.console import parse_params, print_json, print_json_list, print_table, safe, say
-from assay.cli.run import exit_status, print_result
+from assay.cli.console import parse_params, print_json, print_json_list, print_table, safe, say, telling
+from assay.cli.run import exit_status, print_outcome, seconds_to_wait, wait_options
 from assay.cli.runs import find_run, open_store, run_or_pipeline
 from assay.errors import AssayError, ConfigurationError, NotFoundError
 
@@ -179,19 +179,27 @@ def edit_command(run: str, number: int | None, file: BinaryIO | None, like: str 
 )
 @click.argument("run", default="latest")
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter; by default those of the run.")
+@wait_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def replay_command(run: str, params: tuple[str, ...], as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Errors only.")
+def replay_command(
+    run: str, params: tuple[str, ...], wait: bool, wait_seconds: float | None, as_json: bool, quiet: bool
+) -> None:
     """Read the open rejects of RUN again by today's pipeline, and publish exactly those that now pass."""
     from assay.pipeline import load, replay  # noqa: PLC0415 - --help shall not wait for it
 
     settings = _settings()
     with open_store(settings) as store:
         found = _kept_by(store, run)
-    result = replay(load(found.pipeline, settings), found.id, params=parse_params(params) or None, settings=settings)
-    if as_json:
-        print_json(result.as_json())
-    else:
-        print_result(result, rejects_of=found.id)
+    result = replay(
+        load(found.pipeline, settings),
+        found.id,
+        params=parse_params(params) or None,
+        wait=seconds_to_wait(wait=wait, seconds=wait_seconds),
+        settings=settings,
+    )
+    with telling(f"run {result.id} is {result.status}"):
+        print_outcome(result, as_json=as_json, quiet=quiet, rejects_of=found.id)
     sys.exit(exit_status(result))
 
 

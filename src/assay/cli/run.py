@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -28,11 +29,27 @@ from assay.cli.runs import find_run, open_store
 from assay.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.progress import Progress, TaskID
 
     from assay.pipeline import Report, Result
+
+
+def wait_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options --wait and --wait-seconds."""
+    wait = click.option("--wait", is_flag=True, help="Wait for another run of this pipeline to end.")
+    seconds = click.option(
+        "--wait-seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait for it, but not longer than this."
+    )
+    return wait(seconds(command))
+
+
+def seconds_to_wait(*, wait: bool, seconds: float | None) -> float:
+    """How long to wait at most, by these options."""
+    if seconds is not None:
+        return seconds
+    return float("inf") if wait else 0.0
 
 
 @click.command(
@@ -51,15 +68,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Do everything but publish.")
 @click.option("--force", is_flag=True, help="Publish again what an earlier run has published from the same input.")
 @click.option("--full", is_flag=True, help="Of an incremental pipeline: read all files, publish everything anew.")
-@click.option(
-    "--wait",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0),
-    is_flag=False,
-    flag_value=float("inf"),
-    default=0.0,
-    help="Wait for another run of this pipeline to end; without SECONDS as long as it takes.",
-)
+@wait_options
 @click.option("--resume", "resumed", metavar="RUN", help="Finish or undo what a run that died has left.")
 @click.option("--abandon", "abandoned", metavar="RUN", help="Give up a run that has decided to publish and cannot.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -76,7 +85,8 @@ def run_command(
     dry_run: bool,
     force: bool,
     full: bool,
-    wait: float,
+    wait: bool,
+    wait_seconds: float | None,
     resumed: str | None,
     abandoned: str | None,
     as_json: bool,
@@ -118,23 +128,28 @@ def run_command(
                 dry_run=dry_run,
                 force=force,
                 full=full,
-                wait=wait,
+                wait=seconds_to_wait(wait=wait, seconds=wait_seconds),
                 engine=engine,  # type: ignore[arg-type]
                 settings=settings,
                 progress=meter.update,
             )
     # Whoever reads may be gone: what became of the run is told by the status all the same.
     with telling(f"run {result.id} is {result.status}"):
-        if as_json:
-            print_json(result.as_json())
-        elif result.repeats and not quiet:
-            _print_repeats(result)
-        elif not quiet:
-            print_result(result)
-        elif result.error and not result.dry_run:
-            _print_failure(result)
-        sys.stdout.flush()
+        print_outcome(result, as_json=as_json, quiet=quiet)
     sys.exit(exit_status(result))
+
+
+def print_outcome(result: Result, *, as_json: bool, quiet: bool, rejects_of: str | None = None) -> None:
+    """What has become of a run, as it is asked for; `rejects_of` is the run that keeps the rejects, if another one."""
+    if as_json:
+        print_json(result.as_json())
+    elif result.repeats and not quiet:
+        _print_repeats(result)
+    elif not quiet:
+        print_result(result, rejects_of=rejects_of)
+    elif result.error and not result.dry_run:
+        _print_failure(result)
+    sys.stdout.flush()
 
 
 def exit_status(result: Result) -> int:
@@ -155,6 +170,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
     output().print(
         Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
     )
+    _print_project(result)
     _print_finished(result)
     if counts["read"] or not result.error:
         _print_records(result)
@@ -186,6 +202,12 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
+
+
+def _print_project(result: Result) -> None:
+    """Where its history is kept, unless that is the current folder."""
+    if result.project and Path(result.project) != Path.cwd().resolve():
+        print_labelled("project", safe(result.project))
 
 
 def _print_finished(result: Result) -> None:

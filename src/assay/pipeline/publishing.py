@@ -103,7 +103,9 @@ class Publication:
         staged = []
         for name, output in self._outputs.items():
             self._stage(name, output, output.rest())
-            staged.append(self._targets[name].prepare(self._mode(name, output)))
+            target = self._targets[name]
+            merges = target.mode == "merge" and not self._anew
+            staged.append(target.prepare(self._mode(name, output)) | ({"merges": True} if merges else {}))
         return staged
 
     def _stage(self, name: str, output: OpenOutput, frame: pl.DataFrame | None) -> None:
@@ -187,7 +189,13 @@ def publish_all(run: str, decision: Iterable[Staged]) -> None:
 def outputs_of(decision: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What is told of the outputs: rows, mode and target by name."""
     return {
-        one["output"]: {"rows": one["rows"], "mode": one["mode"], "target": _near(one["target"])} for one in decision
+        one["output"]: {
+            "rows": one["rows"],
+            # Merged groups replace those that were merged with them.
+            "mode": "merge" if one.get("merges") else one["mode"],
+            "target": _near(one["target"]),
+        }
+        for one in decision
     }
 
 

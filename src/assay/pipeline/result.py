@@ -28,6 +28,10 @@ class Result:
         ledger: All figures, as the run store keeps them.
         error: Of a run that failed: type and message; else None.
         dry_run: Whether all went well and publishing alone was left out, on request.
+        started: When it began, in UTC as ISO 8601 has it.
+        params: Its parameters.
+        parent: Of a replay, the run whose rejects it has read.
+        project: The project folder that keeps its history.
         repeats: Whether this is the result of an earlier run, which has published the same already: nothing was done.
         finished: Ids of earlier runs that had died while they published, and that were finished first.
     """
@@ -42,6 +46,10 @@ class Result:
     ledger: dict[str, Any] = field(repr=False)
     error: dict[str, Any] | None = None
     dry_run: bool = False
+    started: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    project: str = ""
     repeats: bool = False
     finished: tuple[str, ...] = ()
     store_url: str = field(default="", repr=False)
@@ -94,6 +102,10 @@ class Result:
             "id": self.id,
             "pipeline": self.pipeline,
             "status": self.status,
+            "started": self.started,
+            "params": self.params,
+            "parent": self.parent,
+            "project": self.project,
             "counts": self.counts,
             "money": self.money,
             "outputs": self.outputs,
@@ -120,6 +132,7 @@ class Result:
             (currency, " · ".join(f"{name} {amount}" for name, amount in sums.items()))
             for currency, sums in self.money.items()
         ]
+        rows += [("project", self.project)] if self.project else []
         rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
         rows += [(f"lookup {name}", _figures(figures)) for name, figures in self.lookups.items()]
         rows += [("warning", warning) for warning in self.warnings]
@@ -148,5 +161,9 @@ def result_of(run: Run, store_url: str) -> Result:
         ledger=dict(ledger),
         error=run.error,
         dry_run=(run.error or {}).get("type") == "DryRun",
+        started=run.started,
+        params=dict(run.definition.get("params", {})),
+        parent=run.parent,
+        project=run.definition.get("project", ""),
         store_url=store_url,
     )
