@@ -77,6 +77,15 @@ def test_settings_by_environment_then_dotenv_then_toml(project: Path, monkeypatc
     assert Settings.load().project == project.resolve()
 
 
+def test_a_variable_that_is_nearly_a_setting_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASSAY_API_TOKEN", "ASSAY_TEST_URL", "ASSAY_BENCH_SCALE"):
+        monkeypatch.setenv(name, "1")
+    Settings.load()
+    monkeypatch.setenv("ASSAY_REJECT_DAYS", "90")
+    with pytest.warns(UserWarning, match="ASSAY_REJECT_DAYS is no setting; did you mean ASSAY_REJECTS_DAYS?"):
+        assert Settings.load().rejects_days is None
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [

@@ -209,10 +209,10 @@ class RunFailed(AssayError):  # noqa: N818 - the name is part of the public cont
         return _rebuild, (type(self), (self.message,), {"run": self.run})
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be, or None if none is near."""
+def nearest(name: str, known: Iterable[str], *, at_least: float = 0.6) -> str | None:
+    """The known name that `name` was probably meant to be, or None if none is near (1 is equal)."""
     lowered = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=at_least)
     return lowered[found[0]] if found else None
 
 

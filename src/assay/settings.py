@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from assay.errors import ConfigurationError, nearest
 PREFIX = "ASSAY_"
 TOML = "assay.toml"
 MIB = 1024 * 1024
+#: How near a variable is to a setting, of 1, to be taken for one that was mistyped.
+_SLIP = 0.8
 
 
 class Settings(BaseSettings):
@@ -135,6 +138,7 @@ class Settings(BaseSettings):
             ConfigurationError: an unknown key or a wrong value, with the file and the key.
         """
         root = find_project(project or Path.cwd())
+        _warn_of_slips(cls)
         env = _Environment(cls, env_prefix=PREFIX)
         try:
             dotenv = _DotEnv(cls, env_file=root / ".env", env_prefix=PREFIX)
@@ -162,6 +166,18 @@ class Settings(BaseSettings):
                 for e in error.errors()
             )
             raise ConfigurationError(wrong) from None
+
+
+def _warn_of_slips(cls: type[BaseSettings]) -> None:
+    """Say which variables look like a setting and are none; others of that prefix may belong to other tools."""
+    known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
+    for name in sorted(os.environ):
+        if not name.upper().startswith(PREFIX) or name in known:
+            continue
+        # The prefix alone makes any two names alike.
+        near = nearest(name[len(PREFIX) :], (one.removeprefix(PREFIX) for one in known), at_least=_SLIP)
+        if near is not None:
+            warnings.warn(f"the variable {name} is no setting; did you mean {PREFIX}{near}?", stacklevel=3)
 
 
 def _shown(error: ErrorDetails) -> str:

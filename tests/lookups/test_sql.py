@@ -112,7 +112,19 @@ def test_passwords_come_from_the_settings_and_are_never_shown() -> None:
         lookup("warehouse").open(context(), ("sku",))
     with pytest.raises(LookupFailed) as away:
         lookup("warehouse").open(context(secrets={"warehouse": "sqlite:////no/such/folder/x.db"}), ("sku",))
-    assert "unable to open database file" in str(away.value)
+    assert str(away.value) == "lookup products: there is no such SQLite file: /no/such/folder/x.db"
+
+
+def test_a_mistyped_file_is_not_made(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(url.removeprefix("sqlite:///")).parent
+    before = sorted(folder.iterdir())
+    with pytest.raises(LookupFailed, match=r"no such SQLite file: .*/shopp.db; did you mean \".*/shop.db\"\?"):
+        lookup(url.replace("shop.db", "shopp.db")).open(context(), ("sku",))
+    monkeypatch.chdir(folder)
+    with pytest.raises(LookupFailed, match=f"no such SQLite file: far.db, seen from {folder}"):
+        lookup("sqlite:///far.db").open(context(), ("sku",))
+    assert sorted(folder.iterdir()) == before
+    lookup("sqlite:///shop.db").open(context(), ("sku",)).close()
 
 
 def test_the_database_of_a_secret_is_used(url: str) -> None:

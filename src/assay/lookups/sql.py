@@ -7,13 +7,14 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import polars as pl
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from assay.errors import ConfigurationError, LookupFailed
+from assay.errors import ConfigurationError, LookupFailed, nearest
 from assay.lookups.judging import RowJudge, chunks, input_name
 from assay.lookups.protocol import Answer, LookupContext, LookupStats, need_keys
 from assay.lookups.registry import LookupFactory
@@ -149,6 +150,7 @@ class _Database:
             url = sa.engine.make_url(text)
             if not named and (url.password is not None or any(_SECRET.search(key) for key in url.query)):
                 raise ConfigurationError("a password in a URL is seen by all: name a secret instead", where=where)
+            _see_there(url, definition.name)
             self._engine = sa.create_engine(url)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
             raise ConfigurationError(f"the database cannot be used: {type(error).__name__}", where=where) from None
@@ -201,3 +203,17 @@ class _Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _see_there(url: sa.engine.URL, lookup: str) -> None:
+    """See that a file of SQLite is there: it would make an empty one of a name that is mistyped."""
+    name = url.database
+    if url.get_backend_name() != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):
+        return
+    path = Path(name)
+    if path.is_file():
+        return
+    near = nearest(path.name, (one.name for one in path.parent.iterdir())) if path.parent.is_dir() else None
+    hint = f'; did you mean "{path.with_name(near)}"?' if near else ""
+    at = "" if path.is_absolute() else f", seen from {Path.cwd()}"
+    raise LookupFailed(f"lookup {lookup}: there is no such SQLite file: {path}{at}{hint}")
