@@ -198,6 +198,30 @@ def test_a_rerun_that_takes_back_mended_records_says_so_and_mends_them_again(sho
     assert (lines(shop).rows(), totals(shop)) == mended
 
 
+def test_an_edit_says_at_once_whether_it_is_valid(shop: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = next(r for r in rejects(run) if '"105"' in r.get("raw", ""))
+    number = str(old["number"])
+
+    def edited(text: str) -> list[str]:
+        (shop / "mended").write_text(text)
+        done = assay("rejects", "edit", run, number, "--from", "mended")
+        assert done.exit_code == 0
+        assert assay("rejects", "show", run, number).stdout.count("edited:") == 1
+        return done.stdout.splitlines()
+
+    again = "kept, but it would be rejected again:"
+    assert edited(old["raw"].replace('"105"', '"10.5"')) == [f"kept, and it is valid; now: assay rejects replay {run}"]
+    assert edited("garbage")[:2] == [again, "  json_invalid: Invalid JSON: expected value at line 1 column 1"]
+    assert edited(old["raw"] + "\n" + old["raw"])[1].startswith("  json_invalid: ")
+    wrong = edited(old["raw"].replace('"105"', '"1O"'))
+    assert wrong[1].startswith("  discount  decimal_parsing: ")
+    assert wrong[2] == f"mend it: assay rejects edit {run} {number}"
+    monkeypatch.setenv("ASSAY_REDACT", "discount")
+    assert "1O" not in "".join(edited(old["raw"].replace('"105"', '"1O"')))
+    (shop / "pipelines/orders.py").write_text("x = \n")
+    assert edited("{}")[0].startswith("kept, and not tried, since the pipeline cannot be used: pipelines/orders.py: ")
+
+
 def test_edit_takes_a_number_or_a_run(shop: Path, run: str) -> None:
     for arguments in ((run,), (run, "1", "--like", run)):
         wrong = assay("rejects", "edit", *arguments)

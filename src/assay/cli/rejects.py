@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -116,12 +117,7 @@ def show_command(run: str, number: int, as_json: bool) -> None:
     say(
         f"{safe(letter.source)}  record {letter.record:,}  line {letter.line:,}  byte {letter.offset:,}  {letter.stage}"
     )
-    for error in view.errors(letter):
-        field = f"{error['loc']}  " if error["loc"] else ""
-        got = _got(letter, error)
-        value = f", got {json.dumps(got[:200], ensure_ascii=False)}" if got else ""
-        message = f": {error['msg']}{value}" if error["msg"] else ""
-        say(safe(f"  {field}{error['type']}{message}"))
+    _say_errors(view, letter)
     if letter.state != "purged":
         say(f"  {view.text(letter, letter.raw)}")
     if letter.edited is not None:
@@ -143,10 +139,14 @@ def show_command(run: str, number: int, as_json: bool) -> None:
 @click.option("--from", "file", type=click.File("rb"), help="Take the mended record from a file (- is standard input).")
 @click.option("--like", metavar="RUN", help="Mend every open record as the same bytes were mended in this run.")
 def edit_command(run: str, number: int | None, file: BinaryIO | None, like: str | None) -> None:
-    """Mend the record NUMBER of RUN, in your editor or from a file. The original is kept beside it."""
+    """Mend the record NUMBER of RUN, in your editor or from a file. The original is kept beside it.
+
+    It is said whether the record would be read and is valid now; what the steps say of it comes with the replay.
+    """
     if (number is None) == (like is None) or (like and file):
         raise click.UsageError("give either the NUMBER of a record, or --like RUN")
-    with open_store(_settings()) as store:
+    settings = _settings()
+    with open_store(settings) as store:
         found = _kept_by(store, run)
         if number is None:
             count = store.copy_edits(_kept_by(store, like or "").id, found.id)
@@ -169,7 +169,8 @@ def edit_command(run: str, number: int | None, file: BinaryIO | None, like: str 
         if not data:
             raise ConfigurationError(f"that is empty; to give a record up: assay rejects discard {found.id} {number}")
         store.edit_reject(found.id, number, data)
-    say(f"kept{_next(found)}")
+        edited = store.dead_letter(found.id, number)
+    _tell_verdict(edited, found, settings)
 
 
 @rejects_command.command(
@@ -263,6 +264,32 @@ def discard_command(run: str, numbers: tuple[int, ...], reason: str) -> None:
             _see_open(store.dead_letter(found.id, number))
         store.close_rejects(found.id, given, "discarded", reason)
     say(f"{len(given):,} discarded")
+
+
+def _say_errors(view: _View, letter: DeadLetter) -> None:
+    for error in view.errors(letter):
+        field = f"{error['loc']}  " if error["loc"] else ""
+        got = _got(letter, error)
+        value = f", got {json.dumps(got[:200], ensure_ascii=False)}" if got else ""
+        message = f": {error['msg']}{value}" if error["msg"] else ""
+        say(safe(f"  {field}{error['type']}{message}"))
+
+
+def _tell_verdict(edited: DeadLetter, run: Run, settings: Settings) -> None:
+    """Say whether a record that was just edited would be accepted; it is kept either way."""
+    from assay.pipeline import errors_of, load  # noqa: PLC0415 - --help shall not wait for it
+
+    try:
+        errors = errors_of(load(run.pipeline, settings), edited, settings)
+    except AssayError as error:
+        say(f"kept, and not tried, since the pipeline cannot be used: {error}")
+        return
+    if not errors:
+        say(f"kept, and it is valid{_next(run)}")
+        return
+    say("kept, but it would be rejected again:")
+    _say_errors(_View(settings, run.pipeline), replace(edited, raw=edited.current, errors=errors, edited=None))
+    say(f"mend it: assay rejects edit {run.id} {edited.number}")
 
 
 def _settings() -> Settings:

@@ -9,6 +9,7 @@ from assay.pipeline.loading import Broken, find, load
 from assay.pipeline.outputs import GroupBy, Rows
 from assay.pipeline.preview import Preview
 from assay.pipeline.progress import Report
+from assay.pipeline.rejecting import errors_of
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Reconcile, rowwise
 
@@ -37,6 +38,7 @@ __all__ = [
     "Rows",
     "Source",
     "Unique",
+    "errors_of",
     "explain",
     "find",
     "latest",

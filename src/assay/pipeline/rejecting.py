@@ -11,13 +11,15 @@ from typing import Any
 import polars as pl
 
 from assay.pipeline.context import DOCUMENT, IDENTITY
+from assay.pipeline.definition import Pipeline
 from assay.pipeline.documents import DOCUMENT_REJECTED, DocumentFinder, blame, with_its_document
-from assay.pipeline.feed import Feed, record_processor
+from assay.pipeline.feed import Feed, ReplayFeed, record_processor
 from assay.pipeline.plan import Plan
 from assay.pipeline.steps import REJECTED
 from assay.pipeline.steps.deduplicate import CONFLICT
-from assay.records import REJECTS, Redaction, worded
+from assay.records import REJECTS, RecordReader, Redaction, worded
 from assay.runs import DeadLetter, Ledger, Run, RunStore
+from assay.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,13 @@ class RejectLog:
             self.unknown_documents += 1
         else:
             self.documents.setdefault(document, blame(source, record, errors))
+
+
+def errors_of(pipeline: Pipeline, letter: DeadLetter, settings: Settings) -> list[dict[str, str]]:
+    """What reading and today's model find in the bytes of a dead letter as edited; steps are asked by a replay."""
+    reader = RecordReader(pipeline.source.model, pipeline.source.how(), settings)
+    batches = ReplayFeed(reader, lambda: iter([letter])).batches(lambda _: None)
+    return [error for batch in batches for errors in batch.rejects["errors"].to_list() for error in errors]
 
 
 def replayable(store: RunStore, run: str) -> Iterator[DeadLetter]:
