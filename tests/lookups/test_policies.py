@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +13,23 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field
 
-from assay import Choice, Lookup, Parquet, Pipeline, Result, Rows, Source, Table
+from assay import Choice, Dated, Lookup, Parquet, Pipeline, Result, Rows, Settings, Source, SqlTable, Table
 from assay.errors import ConfigurationError
 
 
 class Line(BaseModel):
     id: int
     sku: str | None
+
+
+class Sale(Line):
+    day: dt.date
+
+
+class Note(BaseModel):
+    sku: str
+    valid_from: dt.date
+    note: str
 
 
 class Product(BaseModel):
@@ -113,3 +125,32 @@ def test_a_parameter_chooses_and_fills_a_path(project: Path) -> None:
     assert prices()[0] == (1, Decimal("9.00"), "Other")
     with pytest.raises(ConfigurationError, match="different columns"):
         Choice("products", Table("x.csv", Line), PRODUCTS)
+
+
+@pytest.mark.parametrize("kind", ["table", "database", "dated"])
+def test_figures_are_of_the_run_however_it_is_cut(project: Path, kind: str) -> None:
+    keys = ["pen", "cup", "hat", "pen", "nib", "hat"]
+    (project / "sales.jsonl").write_text(
+        "".join(json.dumps({"id": n, "sku": keys[n % 6], "day": f"2026-01-{n % 28 + 1:02}"}) + "\n" for n in range(120))
+    )
+    with sqlite3.connect(project / "shop.db") as shop:
+        shop.execute("CREATE TABLE products (sku TEXT, price TEXT, name TEXT)")
+        shop.execute("INSERT INTO products VALUES ('pen', '1.50', 'Pen'), ('cup', '8.00', 'Cup')")
+    shop.close()
+    since = pl.DataFrame({"sku": ["pen", "cup"], "valid_from": [dt.date(2025, 1, 1)] * 2, "note": ["a", "b"]})
+    step = {
+        "table": Lookup(PRODUCTS, on="sku", name="it"),
+        "database": Lookup(SqlTable("products", Product, "sqlite:///shop.db", whole_up_to=0), on="sku", name="it"),
+        "dated": Lookup(Dated(Table(since, Note, name="notes")), on="sku", at="day", name="it"),
+    }[kind]
+    source = Source("sales.jsonl", Sale, key=["id"])
+    cut = Pipeline("p", source=source, steps=[step], outputs={"o": Rows(to=Parquet("out"))}).run(
+        settings=Settings.load(project, batch_records=2)
+    )
+    figures = cut.lookups["it"]
+    assert {name: figures[name] for name in ("rows", "distinct", "missing")} == {
+        "rows": 120,
+        "distinct": 4,
+        "missing": 2,
+    }
+    assert cut.counts["rejected"] == 60

@@ -24,12 +24,12 @@ class LookupStats:
 
     Attributes:
         rows: Rows that asked.
-        distinct: Distinct keys, added up over batches.
+        distinct: Distinct keys; of a dated lookup without the moment.
         hits: Keys that the cache knew.
         calls: Requests or queries made, retries among them.
         retries: Requests made again.
-        missing: Keys that it answered are not there, added up over batches.
-        errors: Keys that got no answer.
+        missing: Distinct keys that it answered are not there.
+        errors: Distinct keys that got no answer.
         slowest_seconds: The slowest call.
     """
 

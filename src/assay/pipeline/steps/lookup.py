@@ -15,6 +15,7 @@ from assay.lookups import LookupContext, LookupSource, LookupStats, OpenLookup
 from assay.lookups.dated import OpenDated, see_moment
 from assay.lookups.table import OpenTable, content_hash
 from assay.pipeline.context import Context
+from assay.pipeline.steps.distinct import DistinctKeys
 from assay.pipeline.steps.protocol import Outcome, need_columns, reject_rows
 
 OnMissing = Literal["reject", "null", "default", "fail"]
@@ -136,6 +137,10 @@ class BoundLookup:
     fingerprint: str = ""
     _open: OpenLookup | None = field(default=None, repr=False)
     _answers: Any = field(default_factory=hashlib.sha256, repr=False)
+    _distinct: DistinctKeys = field(default_factory=DistinctKeys, repr=False)
+    _missing: DistinctKeys = field(default_factory=DistinctKeys, repr=False)
+    _failed: DistinctKeys = field(default_factory=DistinctKeys, repr=False)
+    _asked_rows: np.ndarray[Any, np.dtype[np.bool_]] | None = field(default=None, repr=False)
 
     @property
     def on(self) -> list[str]:
@@ -162,6 +167,8 @@ class BoundLookup:
         """Read the table, or connect."""
         self._open = self.definition.source.open(self.context, tuple(self.on))
         self.fingerprint = self._open.fingerprint
+        self._asked_rows = None
+        self._distinct, self._missing, self._failed = DistinctKeys(), DistinctKeys(), DistinctKeys()
 
     def close(self) -> None:
         """Let go of connections."""
@@ -204,13 +211,14 @@ class BoundLookup:
         facts = table.frame.rename(self.added).with_row_index("_found")
         joined = rows.join(facts, on=self.on, how="left", maintain_order="left")
         # Places in the table are small numbers: to mark them is quicker than to hash them.
-        asked = np.zeros(table.frame.height, bool)
-        asked[joined["_found"].drop_nulls().to_numpy()] = True
-        known = int(asked.sum())
-        unknown = 0
+        if self._asked_rows is None:
+            self._asked_rows = np.zeros(table.frame.height, bool)
+        self._asked_rows[joined["_found"].drop_nulls().to_numpy()] = True
         if joined["_found"].null_count():
-            unknown = joined.filter(pl.col("_found").is_null()).select(self.on).drop_nulls().n_unique()
-        self._count(table.stats, rows.height, known + unknown, unknown, 0)
+            self._missing.add(joined.filter(pl.col("_found").is_null()).select(self.on).drop_nulls().unique())
+        table.stats.rows += rows.height
+        table.stats.missing = len(self._missing)
+        table.stats.distinct = int(self._asked_rows.sum()) + table.stats.missing
         return joined
 
     def _asked(self, rows: pl.DataFrame, lookup: OpenLookup) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
@@ -218,8 +226,7 @@ class BoundLookup:
         keys = rows.select(self.on).drop_nulls().unique(maintain_order=True)
         answer = lookup.answer(keys)
         failed = answer.failed if answer.failed is not None else keys.clear().with_columns(error=pl.lit("", pl.String))
-        absent = keys.height - answer.rows.height - failed.height
-        self._count(lookup.stats, rows.height, keys.height, absent, failed.height)
+        self._count(lookup.stats, rows.height, keys, answer.rows, failed)
         if failed.height and self.definition.on_error == "fail":
             raise self._unanswered(failed, keys.height)
         # A key without an answer is not one that is not there.
@@ -235,12 +242,18 @@ class BoundLookup:
         rejected = self._rejected(wrong, "lookup_failed", pl.format("No answer: {}", "_error"))
         return joined.filter(pl.col("_error").is_null()), [rejected]
 
-    @staticmethod
-    def _count(stats: LookupStats, rows: int, distinct: int, missing: int, errors: int) -> None:
+    def _count(
+        self, stats: LookupStats, rows: int, keys: pl.DataFrame, found: pl.DataFrame, failed: pl.DataFrame
+    ) -> None:
+        # By key alone: moments of a dated lookup may be as many as rows.
+        on = list(self.definition.on)
+        self._distinct.add(keys.select(on))
+        self._failed.add(failed.select(on))
+        if found.height + failed.height < keys.height:
+            absent = keys.join(found, on=self.on, how="anti").join(failed, on=self.on, how="anti")
+            self._missing.add(absent.select(on))
         stats.rows += rows
-        stats.distinct += distinct
-        stats.missing += missing
-        stats.errors += errors
+        stats.distinct, stats.missing, stats.errors = len(self._distinct), len(self._missing), len(self._failed)
 
     def _no_row(self) -> pl.Expr:
         return pl.format("No row in lookup {} for {}", pl.lit(self.name), self._keys())
