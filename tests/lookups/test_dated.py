@@ -276,7 +276,7 @@ def test_the_real_history_has_no_weekends_and_a_sunday_has_fridays_rate(suites: 
         pytest.skip("the ECB's files are absent")
     history = EcbRates(str(path))
     frame = history.read(HERE)
-    days = frame["valid_from"].unique().sort()
+    days = frame.filter(currency="USD")["valid_from"].sort()
     assert days.dt.weekday().max() == 5
     assert frame.filter(pl.col("valid_from") == dt.date(2017, 3, 3), currency="USD")["rate"].item() == Decimal("1.0565")
     gaps = days.diff().dt.total_days()
@@ -297,6 +297,54 @@ def test_the_real_file_of_a_day_is_read(suites: Path) -> None:
     frame = EcbRates(str(path)).read(HERE)
     assert frame["valid_from"].unique().to_list() == [dt.date(2026, 10, 30)]
     assert frame.filter(currency="ISK")["rate"].item() == Decimal("136.00")
+
+
+@pytest.mark.parametrize("base", ["EUR", "USD"])
+def test_the_base_is_one_on_each_day(tmp_path: Path, base: str) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text("Date,USD\n2026-03-30,1.2\n2026-03-27,1.1\n")
+    frame = EcbRates(str(path), base=base).read(HERE)
+    itself = frame.filter(currency=base)
+    assert itself["valid_from"].to_list() == [dt.date(2026, 3, day) for day in (27, 28, 29, 30)]
+    assert itself["rate"].unique().to_list() == [Decimal(1)]
+    other = "USD" if base == "EUR" else "EUR"
+    keys = pl.DataFrame({"currency": [base, other], "day": [dt.date(2026, 3, 28)] * 2})
+    assert list(ask(Dated(EcbRates(str(path), base=base), missing="error"), keys)) == [(base, dt.date(2026, 3, 28))]
+
+
+def test_the_zone_is_asked_for_where_it_matters(project: Path) -> None:
+    def check(table: pl.DataFrame, at: str, **told: Any) -> None:
+        class Day(BaseModel):
+            sku: str
+            price: int
+            since: dt.date
+
+        model = Day if table.schema["since"] == pl.Date else Price
+        step = Lookup(Dated(Table(table, model, name="p"), valid_from="since", **told), on="sku", at=at)
+        outputs = {"o": Rows(to=Parquet("out"))}
+        Pipeline("p", source=Source("s.jsonl", Bought, key=["id"]), steps=[step], outputs=outputs).check()
+
+    (project / "s.jsonl").write_text("")
+    days = pl.DataFrame({"sku": ["a"], "price": [1], "since": [dt.date(2026, 1, 1)]})
+    instants = pl.DataFrame({"sku": ["a"], "price": [1], "since": [dt.datetime(2026, 1, 1, tzinfo=dt.UTC)]})
+    check(days, "bought_on")
+    check(instants, "bought_at")
+    check(days, "bought_at", zone="Europe/Berlin")
+    check(instants, "bought_at", zone="Europe/Berlin", max_age_days=3)
+    for table, at, told, words in (
+        (days, "bought_at", {}, "bought_at is an instant and since a day: say in which zone a day begins"),
+        (instants, "bought_on", {}, "since is an instant and bought_on a day: say in which zone"),
+        (instants, "bought_at", {"max_age_days": 3}, "max_age_days counts days between the instants"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            check(table, at, **told)
+
+
+class Bought(BaseModel):
+    id: int
+    sku: str
+    bought_on: dt.date
+    bought_at: AwareDatetime
 
 
 class Sale(BaseModel):

@@ -55,7 +55,8 @@ class Dated:
         known_from: The column of instants since when a row is known; several rows of the same key and `valid_from`
             are corrections, of which the last known counts. None: all is known.
         known_at: What is known at this moment counts; None: all.
-        zone: Where an instant becomes a day.
+        zone: Where an instant becomes a day; to be given where that is done: the one of the moment asked for and
+            `valid_from` is an instant and the other a day, or `max_age_days` counts between instants.
     """  # noqa: D205 - the summary needs two lines
 
     source: Readable
@@ -65,7 +66,7 @@ class Dated:
     valid_to: str | None = None
     known_from: str | None = None
     known_at: dt.datetime | None = None
-    zone: str = "UTC"
+    zone: str | None = None
     dated: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ class Dated:
         if self.known_at is not None and (self.known_from is None or self.known_at.tzinfo is None):
             raise ConfigurationError("known_at needs known_from, and a zone", where=where)
         try:
-            zoneinfo.ZoneInfo(self.zone)
+            zoneinfo.ZoneInfo(self.zone or "UTC")
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             raise ConfigurationError(f'there is no time zone "{self.zone}"', where=where) from None
 
@@ -100,6 +101,31 @@ class Dated:
     def ends(self) -> str | None:
         """The column of ends, named or not."""
         return self.valid_to if self.valid_to is not None or _ENDS not in self.columns() else _ENDS
+
+    def see_moment(self, column: str, dtype: pl.DataType) -> None:
+        """See that a column of the records can be asked with.
+
+        Raises:
+            ConfigurationError: it is no moment, or the zone matters and is not given.
+        """
+        see_moment(self.name, column, dtype)
+        begins = self.columns().get(self.valid_from)
+        if self.zone is not None or begins is None or not _is_moment(begins):
+            return
+        where = f"lookup {self.name}"
+        if (dtype == pl.Date) != (begins == pl.Date):
+            instant, day = (self.valid_from, column) if dtype == pl.Date else (column, self.valid_from)
+            raise ConfigurationError(
+                f"{instant} is an instant and {day} a day: say in which zone a day begins, such as "
+                'Dated(..., zone="Europe/Berlin")',
+                where=where,
+            )
+        if self.max_age_days is not None and begins != pl.Date:
+            raise ConfigurationError(
+                f"max_age_days counts days between the instants {self.valid_from} and {column}: say in which zone, "
+                'such as Dated(..., zone="Europe/Berlin")',
+                where=where,
+            )
 
     def open(self, context: LookupContext, on: tuple[str, ...]) -> OpenDated:
         """Read the table and see that no two rows of a key begin at the same moment."""
@@ -137,6 +163,8 @@ class OpenDated:
     def __init__(self, definition: Dated, frame: pl.DataFrame, keys: Sequence[str], at: str) -> None:
         self.stats = LookupStats()
         self._definition = definition
+        # Where it matters, it was given: `Dated.see_moment`.
+        self._zone = definition.zone or "UTC"
         self._keys = list(keys)
         self._at = at
         self._whole = frame
@@ -170,6 +198,7 @@ class OpenDated:
     def answer(self, keys: pl.DataFrame) -> Answer:
         """The rows that held at the moments asked for."""
         definition = self._definition
+        definition.see_moment(self._at, keys.schema[self._at])
         asked = keys.with_columns(self.moment(self._at, keys.schema[self._at]).alias(_AT)).sort(_AT)
         if definition.missing == "error":
             found = asked.join(self._frame, left_on=[*self._keys, _AT], right_on=[*self._keys, _FROM], how="inner")
@@ -201,14 +230,14 @@ class OpenDated:
         wanted = self._frame.schema[_FROM]
         column = pl.col(column_name)
         if wanted == pl.Date:
-            return column if dtype == pl.Date else column.dt.convert_time_zone(self._definition.zone).dt.date()
+            return column if dtype == pl.Date else column.dt.convert_time_zone(self._zone).dt.date()
         if dtype == pl.Date:
             return self._midnight(column).cast(wanted)
         return column.cast(wanted)
 
     def _midnight(self, day: pl.Expr) -> pl.Expr:
         """When a day begins. Where clocks go forward at midnight there is none: then at the first instant after."""
-        zone = self._definition.zone
+        zone = self._zone
         naive = day.cast(pl.Datetime("us"))
         made = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
         # Noon before is a time that is; the night between is shorter by what the clocks jump.
@@ -218,7 +247,7 @@ class OpenDated:
     def _day(self, column: str) -> pl.Expr:
         if self._frame.schema[_FROM] == pl.Date:
             return pl.col(column)
-        return pl.col(column).dt.convert_time_zone(self._definition.zone).dt.date()
+        return pl.col(column).dt.convert_time_zone(self._zone).dt.date()
 
 
 def _is_moment(dtype: pl.DataType) -> bool:

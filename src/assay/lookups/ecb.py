@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Final
@@ -33,7 +33,7 @@ _CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
 @LookupFactory.register("ecb")
 @dataclass(frozen=True)
 class EcbRates:
-    """A file of the ECB as dated rates: currency, rate, valid_from; the euro itself stands in it at 1.
+    """A file of the ECB as dated rates: currency, rate, valid_from; `base` itself stands in it at 1, on every day.
 
     There is no rate on weekends and the bank's holidays: `Dated(EcbRates(...), max_age_days=...)` says what then holds.
 
@@ -71,15 +71,21 @@ class EcbRates:
         days = _from_xml(data, path) if data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<") else _from_csv(data, path)
         if not days:
             raise SourceError("has no rates: no day with a currency", file=path)
-        rows = []
+        rows: list[tuple[str, Decimal, date]] = []
         for day, rates in sorted(days.items()):
             # Before the bank quoted a currency, while it did not, and since it no longer does, it has no rate.
             pivot = rates.get(self.base)
             if pivot is not None:
+                if rows:
+                    rows += self._itself(rows[-1][2], day)
                 rows += [self._row(currency, pivot, rate, day, path) for currency, rate in rates.items()]
         if not rows:
             raise LookupFailed(f"lookup {self.name}: {path}: no rate for {self.base} on any day")
         return pl.DataFrame(rows, schema=RATES, orient="row")
+
+    def _itself(self, last: date, day: date) -> list[tuple[str, Decimal, date]]:
+        """The base at 1 on the days between two that are quoted: one unit of it always buys one."""
+        return [(self.base, Decimal(1), last + timedelta(days=n)) for n in range(1, (day - last).days)]
 
     def _row(self, currency: str, pivot: Decimal, quoted: Decimal, day: date, path: str) -> tuple[str, Decimal, date]:
         rate = cross_rate(pivot, quoted)

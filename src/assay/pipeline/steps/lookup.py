@@ -12,7 +12,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError, LookupFailed, unknown_name
 from assay.lookups import LookupContext, LookupSource, LookupStats, OpenLookup
-from assay.lookups.dated import OpenDated, see_moment
+from assay.lookups.dated import Dated, OpenDated, see_moment
 from assay.lookups.table import OpenTable, content_hash
 from assay.pipeline.context import Context
 from assay.pipeline.steps.distinct import DistinctKeys
@@ -97,6 +97,8 @@ class Lookup:
             raise ConfigurationError(words, where=where)
         if self.at is not None:
             need_columns([self.at], schema, where)
+            if isinstance(self.source, Dated):
+                self.source.see_moment(self.at, schema[self.at])
             see_moment(self.name, self.at, schema[self.at])
         made = pl.Schema(schema | {added[column]: columns[column] for column in added})
         return BoundLookup(self.name, made, self, added, self._defaults(columns, added, where), context.lookup)
