@@ -1,6 +1,7 @@
 """`assay.latest`: all outputs of one run, however long publishing takes."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -118,3 +119,21 @@ def test_a_run_that_died_while_publishing_is_named(folder: Path) -> None:
         connection.execute(sa.update(RUNS).values(status="running"))
     with pytest.raises(assay.RunFailed, match=f"assay run shop --resume {first.id}"):
         assay.latest("shop", wait=0.1)
+
+
+def test_who_may_only_read_can_do_that(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PIPELINE.replace('Parquet("out/lines")', 'Parquet("out/lines", mode="append")').replace(
+        'to=Sql("total")', 'to=Jsonl("out/total.jsonl")'
+    )
+    (folder / "pipelines/shop.py").write_text(text.replace("import GroupBy", "import GroupBy, Jsonl"))
+    run = assay.load("shop").run()
+    may = os.access
+    monkeypatch.setattr("assay.sinks.durable.os.access", lambda path, mode: not mode & os.W_OK and may(path, mode))
+    with pytest.raises(assay.SinkError, match="may not be written to"):
+        assay.load("shop").check()
+    assert (assay.latest("shop").run, seen(assay.latest("shop"))) == (run.id, {1})
+    # Nor need what is published fit what the next run would add.
+    (folder / "pipelines/shop.py").write_text(
+        text.replace("import GroupBy", "import GroupBy, Jsonl").replace("order: str", "order: str\n    more: int = 1")
+    )
+    assert seen(assay.latest("shop")) == {1}

@@ -220,7 +220,7 @@ def _published(plan: Plan, run: Run, names: list[str], wanted: pl.Expr) -> dict[
     output = run.definition.get("output")
     folder = Path(output) if output else plan.settings.output
     root = (folder or plan.settings.project).resolve()
-    targets = Publication(plan, output=folder, root=root, staging=root / "explain", amends=False)
+    targets = Publication(plan, output=folder, root=root, staging=root / "explain", reads=True)
     found = {}
     for name, stored in targets.published():
         if set(names) <= set(stored.collect_schema()):

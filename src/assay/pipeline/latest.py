@@ -87,7 +87,7 @@ def latest(
             if before is None:
                 raise NotFoundError("published run of pipeline", name)
             if before.status == "published":
-                targets = Publication(plan, output=folder, root=root, staging=root / "latest", amends=False)
+                targets = Publication(plan, output=folder, root=root, staging=root / "latest", reads=True)
                 outputs = dict(targets.published())
                 if _same(before, store.last_decided(name, where)):
                     if not outputs:

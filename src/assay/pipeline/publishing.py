@@ -26,13 +26,22 @@ class Publication:
         staging: The run's staging folder.
         amends: Whether the run adds to what another has published (a replay).
         anew: Whether all outputs are made from nothing, whatever their mode.
+        reads: Whether only what is published is read: who may not write there may do that.
 
     Raises:
         SinkError: an output cannot take these columns.
     """
 
     def __init__(
-        self, plan: Plan, *, output: Path | None, root: Path, staging: Path, amends: bool, anew: bool = False
+        self,
+        plan: Plan,
+        *,
+        output: Path | None,
+        root: Path,
+        staging: Path,
+        amends: bool = False,
+        anew: bool = False,
+        reads: bool = False,
     ) -> None:
         self.rows: Counter[str] = Counter()
         self._amends = amends
@@ -54,8 +63,9 @@ class Publication:
                 if taken.location == target.location:
                     hint = "; --output puts each under its last name: give one of them another" if output else ""
                     raise ConfigurationError(f"outputs {other} and {name} are the same: {target.location}{hint}")
-            with worded_mistakes(f"output {name}"):
-                target.check(plan.outputs[name].schema)
+            if not reads:
+                with worded_mistakes(f"output {name}"):
+                    target.check(plan.outputs[name].schema)
             self._targets[name] = target
 
     @property
@@ -173,7 +183,7 @@ def check_outputs(plan: Plan) -> None:
         SinkError: one cannot.
     """
     root = (plan.settings.output or plan.settings.project).resolve()
-    Publication(plan, output=plan.settings.output, root=root, staging=root / "check", amends=False)
+    Publication(plan, output=plan.settings.output, root=root, staging=root / "check")
 
 
 def publish_all(run: str, decision: Iterable[Staged]) -> None:
