@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import assay
-from assay import ConfigurationError, Count, Deduplicate, GroupBy, Parquet, Pipeline, Rows, Source, Sql, Sum
+from assay import (
+    ConfigurationError,
+    Count,
+    Deduplicate,
+    GroupBy,
+    NotFoundError,
+    Parquet,
+    Pipeline,
+    Rows,
+    Source,
+    Sql,
+    Sum,
+)
 from assay.errors import SinkError
 from assay.pipeline.execution import abandon, open_store, replay
 from assay.pipeline.publishing import publish_all
@@ -119,6 +131,31 @@ def test_a_late_change_is_published_by_key_and_told(folder: Path) -> None:
     assert second.ledger["incremental"] == {"new": 0, "changed": 1, "known": 0}
     assert f"in/a.jsonl has changed since run {first.id} published" in second.warnings[0]
     assert lines(folder) == [("1", "1.50"), ("2", "2.00")]
+
+
+def test_what_is_rejected_of_a_changed_file_stays_as_it_was_and_is_told(folder: Path) -> None:
+    write(folder, "a.jsonl", [("1", "1.00"), ("2", "2.00"), ("3", "3.00")])
+    by_key().run()
+    write(folder, "a.jsonl", [("1", "1,50"), ("2", "x"), ("3", "3.50")])
+    (warning, *_) = [one for one in by_key().run().warnings if "has changed" in one]
+    assert "and so are the earlier states of the 2 that are rejected now (--full" in warning
+    assert lines(folder) == [("1", "1.00"), ("2", "2.00"), ("3", "3.50")]
+
+
+def test_a_full_run_over_some_files_says_what_is_gone(folder: Path) -> None:
+    for name in ("1", "2", "3"):
+        write(folder, f"{name}.jsonl", [(name, "1.00")])
+    shop().run()
+    assert not shop().run(full=True).warnings
+    one = shop().run(full=True, input="in/3.jsonl")
+    (told,) = one.warnings
+    assert told == (
+        "2 files that were published before are not among those of this run, such as in/1.jsonl: their records are in "
+        "the outputs no more; the next run that finds them adds them"
+    )
+    assert lines(folder) == [("3", "1.00")]
+    assert shop().run().counts["read"] == 2
+    assert lines(folder) == [(name, "1.00") for name in ("1", "2", "3")]
 
 
 def test_another_output_folder_has_a_memory_of_its_own(folder: Path) -> None:
@@ -407,6 +444,7 @@ def test_rejects_of_a_file_that_has_changed_since_do_not_replace_what_it_says_no
     later = by_key().run()
     with open_store(assay.Settings.load()) as store:
         store.edit_reject(first.id, 1, b'{"order": "1", "net": "1.00"}')
-    with pytest.raises(ConfigurationError, match=f"run {later.id} has published in/a.jsonl as it was changed since"):
+    with pytest.raises(NotFoundError) as gone:
         replay(by_key(), first.id)
+    assert gone.value.__notes__ == [f"They are superseded: run {later.id} has read the file again."]
     assert lines(folder) == [("1", "5.00")]

@@ -42,7 +42,9 @@ def rejects_command() -> None:
 @click.option("--field", metavar="FIELD", help="Only with an error at this place; * is any text, - is no place.")
 @click.option("--file", metavar="FILE", help="Only from this file, by its name or path; * is any text.")
 @click.option(
-    "--state", type=click.Choice(["open", "replayed", "discarded", "purged"]), help="Only those of which this became."
+    "--state",
+    type=click.Choice(["open", "replayed", "discarded", "superseded", "purged"]),
+    help="Only those of which this became.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows; with --json so many records.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with the records.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 def is_hidden(column: str) -> bool:
     """Whether a column carries identity: names that begin with `_` are ours."""
     return column.startswith("_")
+
+
+def as_typed(path: str) -> str:
+    """A path as a user would type it: relative to the current folder where it lies below it."""
+    return path.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def visible(schema: pl.Schema) -> pl.Schema:

@@ -31,6 +31,7 @@ from assay.pipeline.publishing import Publication, outputs_of, publish_all
 from assay.pipeline.rejecting import RejectLog, Replayed, numbered, purge_expired, replayable
 from assay.pipeline.result import Result, result_of
 from assay.pipeline.spool import Spool
+from assay.pipeline.superseding import published_since, supersede, supersedes
 from assay.reading import SourceLike
 from assay.records.budget import Budget
 from assay.runs import Lease, Ledger, Money, Run, RunStore, Status, environment, note_published, write_manifest
@@ -54,6 +55,7 @@ class Options:
         dry_run: All but publish.
         progress: Who is told how far it is.
         replayed: The run whose dead letters are read again.
+        later: The last run that has published after that one.
         letters: Numbers of those dead letters; what is edited or discarded meanwhile changes them no more.
         force: Publish also what an earlier run has published from the same input.
         full: Of an incremental pipeline, read all files and publish everything anew.
@@ -65,6 +67,7 @@ class Options:
     dry_run: bool = False
     progress: Progress | None = None
     replayed: Run | None = None
+    later: Run | None = None
     letters: frozenset[int] = frozenset()
     force: bool = False
     full: bool = False
@@ -137,9 +140,10 @@ def replay(
         given = params if params is not None else original.definition.get("params", {})
         plan = make_plan(pipeline, params=given, settings=settings, source=b"")
         output = original.definition["output"]
+        later = next(published_since(store, original), None)
         letters = frozenset(letter.number for letter in replayable(store, original.id))
         folder = Path(output) if output else None
-        options = Options(output=folder, progress=progress, replayed=original, letters=letters)
+        options = Options(output=folder, progress=progress, replayed=original, letters=letters, later=later)
         with closing(plan):
             plan.open_steps()
             execution = Execution(plan, store, lease, options)
@@ -206,7 +210,7 @@ def recover(store: RunStore, pipeline: str) -> list[Run]:
                 stuck = SinkError(message, sink=error.sink)
                 stuck.add_note(f"Mend the output, or give that run up: assay run {pipeline} --abandon {one.id}")
                 raise stuck from None
-            _close_replayed(store, one)
+            _close_rejects(store, one)
             _clear(Path(one.definition["staging"]))
             store.finish(one.id, "published", outputs=outputs_of(one.decision))
         else:
@@ -246,6 +250,7 @@ class Execution:
         self._total: int | None = None
         self._warnings: list[str] = []
         self._selection: Selection | None = None
+        self._places: frozenset[str] = frozenset()
         self._checked: list[str] = []
         self._started = time.monotonic()
 
@@ -278,9 +283,11 @@ class Execution:
             staging=staging,
             amends=self._options.replayed is not None,
             anew=self._options.full,
+            later=self._options.later.id if self._options.later else None,
         )
         feed = feed_for(staging, publication.targets)
         self._selection = feed.selection
+        self._places = feed.places
         if self._selection is not None and self._selection.first and not self._options.force:
             _see_empty(publication)
         if self._selection is not None and not self._selection.files:
@@ -324,7 +331,7 @@ class Execution:
             self._id, self._ledger_json(), staged, fingerprint=fingerprint, lease=self._lease, files=self._note_files
         )
         publish_all(self._id, staged)
-        _close_replayed(self._store, self._store.get(self._id))
+        _close_rejects(self._store, self._store.get(self._id))
         self._store.known_files.remember(feed.read_files(self._ledger.files))
         return self._ended("published", outputs=outputs_of(staged))
 
@@ -422,6 +429,9 @@ class Execution:
     def _ledger_json(self) -> dict[str, Any]:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
         made = self._ledger.as_json() | self._rejects.as_json() | {"seconds": seconds}
+        if self._options.replayed is None:
+            read = self._places.intersection(self._ledger.files)
+            made["supersedes"] = supersedes(self._plan.pipeline, read, full=self._options.full)
         made["lookups"] = {name: stats.as_json() for name, stats in self._plan.lookups.items()}
         if self._checked:
             made["checks"] = self._checked
@@ -439,7 +449,7 @@ class Execution:
         if self._options.budget.limit is None:
             yield from many_rejects(counts["rejected"], counts["read"], self._rejects.reasons)
         if self._selection is not None:
-            yield from self._selection.warnings()
+            yield from self._selection.warnings(self._rejects.by_file)
         pipeline = self._plan.pipeline
         if pipeline.replaces:
             yield from replays_replaced(self._store, self._id, self._store.last_published(pipeline.name))
@@ -527,10 +537,12 @@ def _scale(rows: pl.DataFrame, column: str) -> int:
     return dtype.scale if isinstance(dtype, pl.Decimal) else 0
 
 
-def _close_replayed(store: RunStore, run: Run) -> None:
-    """Mark the dead letters that a replay has published."""
+def _close_rejects(store: RunStore, run: Run) -> None:
+    """Mark the dead letters that a replay has published, or those that a run has made void."""
     if run.parent is not None and run.ledger is not None:
         store.close_rejects(run.parent, run.ledger.get("replayed", []), "replayed", run.id)
+    else:
+        supersede(store, run)
 
 
 def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
@@ -538,8 +550,6 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
         raise ConfigurationError(
             f"run {run.id} is {run.status} and published nothing: its rejects come again when the pipeline is run again"
         )
-    if not store.count_rejects(run.id).get("open"):
-        raise NotFoundError("open reject in run", run.id)
     for given_up in store.abandoned(pipeline.name):
         visible = [one["output"] for one in given_up.decision or [] if is_published(one, given_up.id)]
         if given_up.parent == run.id and visible:
@@ -548,7 +558,7 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
                 "which would then be there twice; discard the rejects, or publish everything anew"
             )
     sources = {letter.source for letter in store.dead_letters(run.id, state="open")}
-    for later in store.published_since(run):
+    for later in published_since(store, run):
         for changed in sources.intersection((later.ledger or {}).get("changed_files", ())):
             raise ConfigurationError(
                 f"run {later.id} has published {changed} as it was changed since; rejects of its earlier state would "
@@ -565,6 +575,11 @@ def _see_replayable(store: RunStore, run: Run, pipeline: Pipeline) -> None:
                     f"run {later.id} may have replaced groups of run {run.id} in output {name}, to which its rejects "
                     f"would be added; replay the rejects of {later.id}, or run {run.id}'s input again by --force"
                 )
+    if not sources:
+        missing = NotFoundError("open reject in run", run.id)
+        for letter in store.dead_letters(run.id, state="superseded", limit=1):
+            missing.add_note(f"They are superseded: {letter.closed_by}.")
+        raise missing
 
 
 def _clear(folder: Path) -> None:

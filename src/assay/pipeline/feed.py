@@ -50,6 +50,11 @@ class Feed(Protocol):
         """Of an incremental run, the files that are new."""
         ...
 
+    @property
+    def places(self) -> frozenset[str]:
+        """Names of its files that mean the same file in another run; a stream has none."""
+        ...
+
     def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
         """SHA-256 of each file, as it was read or as it is known; None where neither is."""
         ...
@@ -73,6 +78,7 @@ class FileFeed:
         self._reader = reader
         self.selection = selection
         self.limit = limit
+        self.places = frozenset(file.name for file in files if file.is_kept)
         self._stats = {file.name: stat_of(file.path) for file in files if file.path is not None}
         self._files = {file.name: self._kept(file, staging / f"input-{i}") for i, file in enumerate(files)}
 
@@ -152,6 +158,11 @@ class ReplayFeed:
     def selection(self) -> None:
         """No file is read."""
         return
+
+    @property
+    def places(self) -> frozenset[str]:
+        """No file is read."""
+        return frozenset()
 
     def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
         """A replay is never the same as another run: what it publishes is marked as replayed."""

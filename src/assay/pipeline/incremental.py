@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assay.errors import ConfigurationError, SourceError
+from assay.pipeline.context import as_typed
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.outputs import GroupBy
 from assay.reading import SourceFile
@@ -28,6 +29,7 @@ class Selection:
         changed: By path, the run that has published an earlier state of it.
         anew: Whether the outputs are made from nothing, from all files.
         first: Whether no file is known to be published to these outputs.
+        gone: Of a full run, the files that were published before and are not among those that it reads.
     """
 
     files: list[SourceFile]
@@ -37,13 +39,21 @@ class Selection:
     changed: dict[str, str] = field(default_factory=dict)
     anew: bool = False
     first: bool = False
+    gone: tuple[str, ...] = ()
 
-    def warnings(self) -> Iterator[str]:
-        """What is to be told of files that were published before."""
+    def warnings(self, rejected: Mapping[str, int]) -> Iterator[str]:
+        """What is to be told of files that were published before; `rejected` counts the rejects of each file now."""
         for path, run in self.changed.items():
+            count = rejected.get(path, 0)
+            stale = f", and so are the earlier states of the {count:,} that are rejected now" if count else ""
             yield (
                 f"{path} has changed since run {run} published its records: they were published again by their key; "
-                "records that are no longer in it are still published (--full publishes everything anew)"
+                f"records that are no longer in it are still published{stale} (--full publishes everything anew)"
+            )
+        if self.gone:
+            yield (
+                f"{len(self.gone):,} files that were published before are not among those of this run, such as "
+                f"{self.gone[0]}: their records are in the outputs no more; the next run that finds them adds them"
             )
 
     def as_json(self) -> dict[str, object]:
@@ -102,8 +112,10 @@ def select(
     hashes = {_key(file): _hash(file, store) for file in files}
     if not full:
         _see_whole(pipeline, targets, store)
-    known = {} if full else published.of(pipeline.name, target)
+    before = published.of(pipeline.name, target)
+    known = {} if full else before
     there = set(hashes.values())
+    gone = sorted(path for path, (digest, _) in before.items() if full and digest not in there)
     chosen: list[SourceFile] = []
     changed: dict[str, str] = {}
     seen = {digest for digest, _ in known.values()}
@@ -118,7 +130,8 @@ def select(
             changed[file.name] = known[key][1]
     if changed:
         _see_keyed(pipeline, changed)
-    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, anew=full, first=not known and not full)
+    first = not known and not full
+    return Selection(chosen, hashes, target, len(files) - len(chosen), changed, full, first, tuple(map(as_typed, gone)))
 
 
 def _see_whole(pipeline: Pipeline, targets: Mapping[str, str], store: RunStore) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,7 +14,7 @@ from pydantic import BaseModel
 from assay.errors import AssayError, ConfigurationError
 from assay.lookups import LookupStats
 from assay.pipeline.checks import Check, as_check
-from assay.pipeline.context import DOCUMENT, IDENTITY, Context, validate_params, visible
+from assay.pipeline.context import DOCUMENT, IDENTITY, Context, as_typed, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
 from assay.pipeline.incremental import check_incremental
 from assay.pipeline.outputs import OpenOutput
@@ -184,13 +182,8 @@ def make_plan(
 def _located(pipeline: Pipeline, context: Context) -> SourceLike:
     path = pipeline.source.path
     paths = [path] if isinstance(path, str) else list(path)
-    located = [one if one == "-" else _shown(context.find(one)) for one in paths]
+    located = [one if one == "-" else as_typed(context.find(one)) for one in paths]
     return located[0] if len(located) == 1 else located
-
-
-def _shown(path: str) -> str:
-    """Relative to the current folder where it lies below it: what a user would type."""
-    return path.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def _adds_up(money: MoneyColumns) -> Reconcile:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, SinkError
+from assay.pipeline.context import as_typed
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.plan import Plan, worded_mistakes
 from assay.pipeline.steps import Deduplicate
@@ -26,6 +27,7 @@ class Publication:
         staging: The run's staging folder.
         amends: Whether the run adds to what another has published (a replay).
         anew: Whether all outputs are made from nothing, whatever their mode.
+        later: The id of the last run that has published after the one that this adds to, or None.
         reads: Whether only what is published is read: who may not write there may do that.
 
     Raises:
@@ -41,13 +43,14 @@ class Publication:
         staging: Path,
         amends: bool = False,
         anew: bool = False,
+        later: str | None = None,
         reads: bool = False,
     ) -> None:
         self.rows: Counter[str] = Counter()
         self._amends = amends
         self._anew = anew
         self._new_keys: dict[str, list[pl.DataFrame]] = {}
-        self._once = {} if anew else _keys_that_come_once(plan, amends=amends)
+        self._once = {} if anew else _keys_that_come_once(plan, amends=amends, later=later)
         self._outputs = plan.outputs
         self._targets: dict[str, OpenSink] = {}
         for name, definition in plan.pipeline.outputs.items():
@@ -151,7 +154,7 @@ class _Once:
     why: str
 
 
-def _keys_that_come_once(plan: Plan, *, amends: bool) -> dict[str, _Once]:
+def _keys_that_come_once(plan: Plan, *, amends: bool, later: str | None) -> dict[str, _Once]:
     """By output of rows, the key that none of them may have that is published already."""
     pipeline = plan.pipeline
     unique = any(isinstance(step, Deduplicate) for step in pipeline.steps)
@@ -173,6 +176,9 @@ def _keys_that_come_once(plan: Plan, *, amends: bool) -> dict[str, _Once]:
         elif totals and sink.mode == "upsert" and sink.key:
             why = f"replaced here, they would still be counted in output {totals[0]}, which adds up"
             found[name] = _Once(list(sink.key), f"{why}; give it a pipeline of its own, over the rows of {name}")
+        elif later is not None and sink.mode == "upsert" and sink.key:
+            why = f"run {later} has published since, and what is there may be newer than the rejects"
+            found[name] = _Once(list(sink.key), f"{why}; discard them (assay rejects discard)")
     return found
 
 
@@ -203,12 +209,7 @@ def outputs_of(decision: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             "rows": one["rows"],
             # Merged groups replace those that were merged with them.
             "mode": "merge" if one.get("merges") else one["mode"],
-            "target": _near(one["target"]),
+            "target": as_typed(one["target"]),
         }
         for one in decision
     }
-
-
-def _near(target: str) -> str:
-    """A path below the current folder as a user would type it."""
-    return target.removeprefix(f"{Path.cwd()}/")

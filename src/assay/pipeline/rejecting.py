@@ -43,12 +43,14 @@ class RejectLog:
 
     Attributes:
         reasons: Records by the type of their first error.
+        by_file: Records by their source.
         documents: Rejected documents, and which record is to blame.
         unknown_documents: Rejected records that do not say to which document they belong.
     """
 
     def __init__(self, plan: Plan, store: RunStore, run: str, ledger: Ledger, replayed: Replayed | None) -> None:
         self.reasons: Counter[str] = Counter()
+        self.by_file: Counter[str] = Counter()
         self.documents: dict[str, str] = {}
         self.unknown_documents = 0
         self._store = store
@@ -149,6 +151,7 @@ class RejectLog:
 
     def _keep(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
         self._ledger.rejected.update(rejects["stage"].to_list())
+        self.by_file.update(rejects["source"].to_list())
         self.reasons.update(errors[0]["type"] for errors in rejects["errors"].to_list())
         if self._replayed is None:
             self._store.add_rejects(self._run, self._redacted(rejects, formats), formats, self._number)

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from assay.errors import ConfigurationError
 from assay.runs.tables import REJECTS, RUNS
 
-State: TypeAlias = Literal["open", "replayed", "discarded", "purged"]
-"""What became of a dead letter: `purged` is one whose bytes were deleted after their time."""
+State: TypeAlias = Literal["open", "replayed", "discarded", "superseded", "purged"]
+"""What became of a dead letter: `superseded` is one that a later run has made void, since it has read the record again
+or replaced what the record would be added to; `purged` is one whose bytes were deleted after their time."""
 
 
 class Which(TypedDict, total=False):

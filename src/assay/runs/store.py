@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,6 +357,25 @@ class RunStore:
                     .where(REJECTS.c.run == run, REJECTS.c.number == number)
                     .values(state=state, closed_by=by)
                 )
+
+    def open_before(self, run: Run) -> list[Run]:
+        """Earlier runs of the same pipeline that have open dead letters, the last first."""
+        began = sa.select(RUNS.c.sequence).where(RUNS.c.id == run.id).scalar_subquery()
+        still_open = sa.select(REJECTS.c.run).where(REJECTS.c.state == "open")
+        of = (RUNS.c.pipeline == run.pipeline, RUNS.c.sequence < began, RUNS.c.id.in_(still_open))
+        return list(self._runs(*of))
+
+    def supersede_rejects(self, run: str, by: str, sources: Collection[str] | None = None) -> None:
+        """Mark the open dead letters of a run, or those of some sources, as made void; `by` says in words by what."""
+        open_ones = (REJECTS.c.run == run, REJECTS.c.state == "open")
+        values = {"state": "superseded", "closed_by": by}
+        with self._engine.begin() as connection:
+            if sources is None:
+                connection.execute(REJECTS.update().where(*open_ones).values(values))
+                return
+            found = connection.scalars(sa.select(REJECTS.c.source).where(*open_ones).distinct()).all()
+            for source in set(found).intersection(sources):
+                connection.execute(REJECTS.update().where(*open_ones, REJECTS.c.source == source).values(values))
 
     def edit_reject(self, run: str, number: int, data: bytes) -> None:
         """Keep a corrected version of a record beside the original."""
