@@ -25,9 +25,12 @@ _LONGEST = 100
 @click.argument("run", metavar="RUN|PIPELINE")
 @click.argument("key")
 @click.option("--pipeline", help="The pipeline, where RUN is latest and there are several.")
+@click.option("--known-at", metavar="INSTANT", help="Price by what was known then, such as 2026-03-31T23:59:59Z.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def explain_command(context: click.Context, run: str, key: str, pipeline: str | None, as_json: bool) -> None:
+def explain_command(
+    context: click.Context, run: str, key: str, pipeline: str | None, known_at: str | None, as_json: bool
+) -> None:
     """Show how the record KEY of RUN came to its price, and prove it by computing it again.
 
     With the name of a PIPELINE it is looked for in all runs that have published, the last first.
@@ -42,7 +45,8 @@ def explain_command(context: click.Context, run: str, key: str, pipeline: str | 
     with open_store(settings) as store:
         found = find_run(store, run, pipeline) if pipeline else run_or_pipeline(store, run, settings)
     name = found if isinstance(found, str) else found.pipeline
-    explanation = explain(load(name, settings), None if isinstance(found, str) else found, key, settings)
+    looked_at = None if isinstance(found, str) else found
+    explanation = explain(load(name, settings), looked_at, key, settings, known_at=known_at)
     if as_json:
         print_json({"schema": 1, **_as_json(explanation)})
     else:

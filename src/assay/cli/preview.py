@@ -27,10 +27,17 @@ _FILLED = 10
     "--input", "source", metavar="PATH", help="Read this instead: a path, a glob (** goes down), a URL, or - ."
 )
 @click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
+@click.option("--known-at", metavar="INSTANT", help="Price by what was known then, such as 2026-03-31T23:59:59Z.")
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(min=1), help="How many records.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def preview_command(
-    name: str, params: tuple[str, ...], source: str | None, fmt: str | None, rows: int, as_json: bool
+    name: str,
+    params: tuple[str, ...],
+    source: str | None,
+    fmt: str | None,
+    known_at: str | None,
+    rows: int,
+    as_json: bool,
 ) -> None:
     """Show the first records of NAME after each step. Nothing is written."""
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for these
@@ -40,7 +47,7 @@ def preview_command(
     pipeline = load(name)
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
-    shown = pipeline.preview(rows, parse_params(params), input=source)
+    shown = pipeline.preview(rows, parse_params(params), input=source, known_at=known_at)
     if as_json:
         print_json({"schema": 1, "stages": {stage: _rows(frame) for stage, frame in shown.frames.items()}})
         return

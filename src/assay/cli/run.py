@@ -63,6 +63,7 @@ def seconds_to_wait(*, wait: bool, seconds: float | None) -> float:
 @click.option("--format", "fmt", metavar="FORMAT", help="Format of the input where its suffix does not tell.")
 @click.option("--output", "folder", metavar="DIR", help="Put every file output under DIR.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Read only the first N records.")
+@click.option("--known-at", metavar="INSTANT", help="Price by what was known then, such as 2026-03-31T23:59:59Z.")
 @click.option("--engine", default="local", show_default=True, help="Where it runs.")
 @click.option("--max-rejects", metavar="N|P%", help="More rejects than this, and nothing is published (status 3).")
 @click.option("--dry-run", is_flag=True, help="Do everything but publish.")
@@ -80,6 +81,7 @@ def run_command(
     fmt: str | None,
     folder: str | None,
     limit: int | None,
+    known_at: str | None,
     engine: str,
     max_rejects: str | None,
     dry_run: bool,
@@ -109,9 +111,8 @@ def run_command(
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
     ended = resumed or abandoned
-    if ended and (
-        params or source or fmt or folder or limit or max_rejects or dry_run or force or full or (resumed and abandoned)
-    ):
+    others = (params, source, fmt, folder, limit, known_at, max_rejects, dry_run, force, full)
+    if ended and (any(others) or (resumed and abandoned)):
         raise ConfigurationError("--resume and --abandon end a run as it was begun: give one, without other options")
     if ended:
         with open_store(settings) as store:
@@ -129,6 +130,7 @@ def run_command(
                 force=force,
                 full=full,
                 wait=seconds_to_wait(wait=wait, seconds=wait_seconds),
+                known_at=known_at,
                 engine=engine,  # type: ignore[arg-type]
                 settings=settings,
                 progress=meter.update,

@@ -160,8 +160,17 @@ class OpenTable:
 
 def content_hash(frame: pl.DataFrame, on: Sequence[str]) -> str:
     """Hash of the rows of a frame whose keys are `on`, in whatever order they stand; those without a key left out."""
+    return _hash(frame.drop_nulls(on).sort(on))
+
+
+def whole_hash(frame: pl.DataFrame) -> str:
+    """Hash of all rows of a frame, in whatever order they stand."""
+    return _hash(frame.sort(frame.columns))
+
+
+def _hash(frame: pl.DataFrame) -> str:
     digest = hashlib.sha256(repr(frame.schema).encode())
-    for part in frame.drop_nulls(on).sort(on).iter_slices(10_000):
+    for part in frame.iter_slices(10_000):
         digest.update(to_json(part.rows(), inf_nan_mode="constants", bytes_mode="hex"))
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from assay.errors import ConfigurationError, unknown_name
 from assay.lookups import LookupContext
+from assay.pricing import known_instant, shown_instant
 from assay.settings import Settings
 
 #: Identity of a row through all steps.
@@ -47,11 +49,13 @@ class Context:
         params: The validated parameters, or None where the pipeline has none.
         folder: The folder of the pipeline's file.
         settings: Settings, the project folder among them.
+        known_at: As far as prices and rates were known then, as the run was told; None: as its steps say.
     """
 
     params: BaseModel | None
     folder: Path
     settings: Settings
+    known_at: str | None = None
 
     @property
     def lookup(self) -> LookupContext:
@@ -77,6 +81,18 @@ class Context:
     def find(self, path: str) -> str:
         """An input file: in the project's folder, else beside the pipeline."""
         return self.lookup.resolve(self.fill(path))
+
+
+def instant_text(known_at: dt.datetime | str | None) -> str | None:
+    """The instant up to which prices and rates are known, as it is remembered: in UTC, in ISO 8601.
+
+    Raises:
+        ConfigurationError: It is no instant, or has no zone.
+    """
+    if known_at is None:
+        return None
+    shown = shown_instant(known_instant(known_at, where="known_at"), None)
+    return None if shown is None else shown.isoformat().replace("+00:00", "Z")
 
 
 def validate_params(model: type[BaseModel] | None, given: Mapping[str, Any], pipeline: str) -> BaseModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
 from assay.pipeline.checks import Check, Checks
+from assay.pipeline.context import instant_text
 from assay.pipeline.fingerprint import fingerprint
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
@@ -184,6 +186,7 @@ class Pipeline:
         force: bool = False,
         full: bool = False,
         wait: float = 0.0,
+        known_at: dt.datetime | str | None = None,
         engine: Literal["local"] = "local",
         settings: Settings | None = None,
         progress: Progress | None = None,
@@ -201,6 +204,7 @@ class Pipeline:
             force: Publish again what an earlier run has published from the same input in the same way.
             full: Of an incremental pipeline, read all files and publish everything anew.
             wait: Seconds to wait for another run of this pipeline to end.
+            known_at: As far as prices and rates were known at this instant, which has a zone, whatever the steps say.
             engine: Where it runs; "local" is this process.
             settings: Settings; by default those of the project at the current folder.
             progress: Called with a `Report` after each batch.
@@ -219,7 +223,15 @@ class Pipeline:
         folder = Path(output) if output is not None else None
         budget = Budget.parse(self.max_rejects if max_rejects is None else max_rejects)
         options = Options(folder, budget, dry_run, progress, force=force, full=full, wait=wait)
-        return run(self, params=set or {}, source=input, limit=limit, settings=settings, options=options)
+        return run(
+            self,
+            params=set or {},
+            source=input,
+            limit=limit,
+            settings=settings,
+            options=options,
+            known_at=instant_text(known_at),
+        )
 
     def check(
         self,
@@ -274,11 +286,13 @@ class Pipeline:
         *,
         input: Any = None,  # noqa: A002 - the word of the command line
         settings: Settings | None = None,
+        known_at: dt.datetime | str | None = None,
     ) -> Preview:
         """The first `n` accepted records after each step; nothing is written."""
         from assay.pipeline.preview import preview  # noqa: PLC0415 - the preview knows the definition
 
-        return preview(self, n, params=set or {}, source=input, settings=settings)
+        known = instant_text(known_at)
+        return preview(self, n, params=set or {}, source=input, settings=settings, known_at=known)
 
     def fingerprint(self) -> str:
         """A hash of the definition: models, steps, outputs, the source of its functions."""

@@ -82,10 +82,11 @@ def run(
     limit: int | None,
     settings: Settings | None,
     options: Options,
+    known_at: str | None = None,
 ) -> Result:
     """Run a pipeline; see `Pipeline.run`."""
     settings = settings or Settings.load()
-    plan = make_plan(pipeline, params=params, settings=settings, source=source)
+    plan = make_plan(pipeline, params=params, settings=settings, source=source, known_at=known_at)
     incremental = pipeline.source.incremental
     if options.full and not incremental:
         raise ConfigurationError(f"pipeline {pipeline.name} always reads all files: full is for incremental ones")
@@ -138,7 +139,8 @@ def replay(
         original = store.get(run_name, pipeline.name)
         _see_replayable(store, original, pipeline)
         given = params if params is not None else original.definition.get("params", {})
-        plan = make_plan(pipeline, params=given, settings=settings, source=b"")
+        known_at = original.definition.get("known_at")
+        plan = make_plan(pipeline, params=given, settings=settings, source=b"", known_at=known_at)
         output = original.definition["output"]
         later = next(published_since(store, original), None)
         letters = frozenset(letter.number for letter in replayable(store, original.id))
@@ -390,6 +392,7 @@ class Execution:
             "fingerprint": self._plan.fingerprint,
             "output": str(self._output.resolve()) if self._output else None,
             "project": str(self._plan.settings.project.resolve()),
+            "known_at": self._plan.context.known_at,
         }
 
     def _stage(self, rows: Spool, publication: Publication, late: pl.DataFrame) -> pl.DataFrame:

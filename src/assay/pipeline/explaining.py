@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, NotFoundError, SourceError
-from assay.pipeline.context import visible
+from assay.pipeline.context import instant_text, visible
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.execution import open_store
 from assay.pipeline.plan import Plan, make_plan
@@ -22,7 +22,7 @@ from assay.pricing import Receipt
 from assay.runs import DeadLetter, Run, RunStore
 from assay.settings import Settings
 
-_AMOUNTS = ("base", "discount", "net", "tax", "gross", "payable")
+_AMOUNTS = ("base", "discount", "net", "tax", "gross", "payable", "price_id")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,19 @@ class Explanation:
         return not self.differences
 
 
-def explain(pipeline: Pipeline, run: Run | None, key: str, settings: Settings) -> Explanation:
+@dataclass(frozen=True)
+class _LookedFor:
+    """A record by its key: as it was given, the key's columns, whether a row has it; and what is known."""
+
+    key: str
+    names: list[str]
+    wanted: pl.Expr
+    known_at: str | None
+
+
+def explain(
+    pipeline: Pipeline, run: Run | None, key: str, settings: Settings, *, known_at: str | None = None
+) -> Explanation:
     """Explain one record of a run.
 
     Args:
@@ -82,6 +94,7 @@ def explain(pipeline: Pipeline, run: Run | None, key: str, settings: Settings) -
         run: The run; None looks for the record in all that have published, the last first.
         key: The values of the source's key, in its order, with "/" between.
         settings: The project's.
+        known_at: As far as prices and rates were known then; by default as the run was told.
 
     Raises:
         NotFoundError: No accepted record of the run's sources, or of any run's, has this key.
@@ -95,10 +108,11 @@ def explain(pipeline: Pipeline, run: Run | None, key: str, settings: Settings) -
     if len(values) != len(names):
         raise ConfigurationError(f'the key is {"/".join(names)}, of {len(names)} parts, and "{key}" has {len(values)}')
     wanted = pl.all_horizontal(pl.col(name).cast(pl.String) == value for name, value in zip(names, values, strict=True))
+    looked_for = _LookedFor(key, names, wanted, instant_text(known_at))
     with open_store(settings) as store:
         if run is None:
-            return _looked_back(pipeline, store, settings, key, names, wanted)
-        found = _explained_of(pipeline, run, store, settings, names, wanted)
+            return _looked_back(pipeline, store, settings, looked_for)
+        found = _explained_of(pipeline, run, store, settings, looked_for)
     if found is not None:
         return found[0]
     missing = NotFoundError("accepted record", key)
@@ -107,23 +121,23 @@ def explain(pipeline: Pipeline, run: Run | None, key: str, settings: Settings) -
 
 
 def _explained_of(
-    pipeline: Pipeline, run: Run, store: RunStore, settings: Settings, names: list[str], wanted: pl.Expr
+    pipeline: Pipeline, run: Run, store: RunStore, settings: Settings, looked_for: _LookedFor
 ) -> tuple[Explanation, bool] | None:
     """The record in one run, and whether that run, or a replay of its rejects, has taken it on."""
     base = run if run.parent is None else store.get(run.parent)
     params = run.definition.get("params", {})
-    plan = make_plan(pipeline, params=params, settings=settings, source=_files(base) or None)
+    known_at = looked_for.known_at or run.definition.get("known_at")
+    plan = make_plan(pipeline, params=params, settings=settings, source=_files(base) or None, known_at=known_at)
     with closing(plan):
         plan.open()
-        traced = find(plan, store, run, wanted)
+        traced = find(plan, store, run, looked_for.wanted)
         if traced is None:
             return None
-        return _explained(plan, run, traced, names, wanted), traced.letter is None or traced.letter.state == "replayed"
+        explained = _explained(plan, run, traced, looked_for.names, looked_for.wanted)
+        return explained, traced.letter is None or traced.letter.state == "replayed"
 
 
-def _looked_back(
-    pipeline: Pipeline, store: RunStore, settings: Settings, key: str, names: list[str], wanted: pl.Expr
-) -> Explanation:
+def _looked_back(pipeline: Pipeline, store: RunStore, settings: Settings, looked_for: _LookedFor) -> Explanation:
     """The record in the last published run that took it on, else in the last that rejected it."""
     later: list[str] = []
     unread: list[str] = []
@@ -134,7 +148,7 @@ def _looked_back(
         # Read again, the same files say the same; only what was mended is a run's own.
         if files not in looked or store.count_rejects(run.id).get("replayed"):
             try:
-                found = _explained_of(pipeline, run, store, settings, names, wanted)
+                found = _explained_of(pipeline, run, store, settings, looked_for)
             except SourceError as error:
                 unread.append(f"run {run.id} could not be looked at: {error}")
                 found = None
@@ -150,7 +164,7 @@ def _looked_back(
     if rejected is not None:
         rejected.notes.extend(unread)
         return rejected
-    missing = NotFoundError(f"accepted record in the {len(later):,} published runs of {pipeline.name}", key)
+    missing = NotFoundError(f"accepted record in the {len(later):,} published runs of {pipeline.name}", looked_for.key)
     for note in unread:
         missing.add_note(note)
     missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {pipeline.name}")

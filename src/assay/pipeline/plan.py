@@ -113,15 +113,24 @@ def make_plan(
     params: Mapping[str, Any],
     settings: Settings | None,
     source: SourceLike | None = None,
+    known_at: str | None = None,
 ) -> Plan:
     """Bind a pipeline.
+
+    Args:
+        pipeline: What to bind.
+        params: Its parameters.
+        settings: By default those of the project.
+        source: Another source than its own.
+        known_at: As far as prices and rates were known at this instant (ISO 8601, with a zone), whatever steps say.
 
     Raises:
         ConfigurationError: what is wrong, with the step and the column.
     """
     settings = settings or Settings.load()
     made = validate_params(pipeline.params, params, pipeline.name)
-    context = Context(made, pipeline.folder or settings.project, settings)
+    _see_known(pipeline, known_at)
+    context = Context(made, pipeline.folder or settings.project, settings, known_at)
     reader = RecordReader(pipeline.source.model, pipeline.source.how(), settings)
     hidden = {name: TRACE[name] for name in IDENTITY}
     where = f"pipeline {pipeline.name}, source"
@@ -177,6 +186,22 @@ def make_plan(
         visible(schema),
         checks,
     )
+
+
+def _see_known(pipeline: Pipeline, known_at: str | None) -> None:
+    """See that there are prices or rates of which not all may be known."""
+    tables = [
+        table
+        for step in pipeline.steps
+        if isinstance(step, Price)
+        for table in (*step.prices.values(), *step.rates.values())
+    ]
+    if known_at is not None and not any("known_from" in table.columns() for table in tables):
+        raise ConfigurationError(
+            "known_at is for prices and rates of which it is told when they were known: no table of its steps has a "
+            "column known_from",
+            where=f"pipeline {pipeline.name}",
+        )
 
 
 def _located(pipeline: Pipeline, context: Context) -> SourceLike:

@@ -42,9 +42,10 @@ def preview(
     params: Mapping[str, Any],
     source: SourceLike | None,
     settings: Settings | None,
+    known_at: str | None = None,
 ) -> Preview:
     """Run the first `n` accepted records through the steps."""
-    plan = make_plan(pipeline, params=params, settings=settings, source=source)
+    plan = make_plan(pipeline, params=params, settings=settings, source=source, known_at=known_at)
     with closing(plan):
         plan.open()
         return _look(plan, n)

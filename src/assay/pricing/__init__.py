@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from assay.money import allocate, round_money
 from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
-from assay.pricing.binding import Inputs, column_of
+from assay.pricing.binding import Inputs, column_of, unsaid
 from assay.pricing.book import PriceBook
+from assay.pricing.moments import known_instant, shown_instant
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.price_list import PriceList
 from assay.pricing.rates import NO_RATE, Rates, RatesTable
@@ -49,6 +50,7 @@ from assay.pricing.strategies import (
     TimeRate,
     Volume,
 )
+from assay.pricing.strategies.resolve import NO_PRICE, SEVERAL_PRICES
 from assay.pricing.tiers import Tier
 from assay.pricing.twin import SIBLING
 from assay.pricing.usage import Part, PartColumns, UsageModel
@@ -56,7 +58,9 @@ from assay.pricing.values import Column
 from assay.pricing.verification import Verifier
 
 __all__ = [
+    "NO_PRICE",
     "NO_RATE",
+    "SEVERAL_PRICES",
     "SIBLING",
     "Amount",
     "AmountOff",
@@ -122,8 +126,11 @@ __all__ = [
     "Wording",
     "allocate",
     "column_of",
+    "known_instant",
     "register",
     "round_money",
+    "shown_instant",
     "strategy",
     "strategy_kinds",
+    "unsaid",
 ]

@@ -571,6 +571,7 @@ class PriceBook(BaseModel):
             tables=tables.rates,
             prices=tables.prices,
             known_at=tables.known_at,
+            resolves=any(step.resolves for step in self.steps),
             zone=self.zone,
             negative=self.negative,
             name=self.name,

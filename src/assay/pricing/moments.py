@@ -117,6 +117,15 @@ def shown_instant(at: int | None, zone: str | None) -> dt.datetime | None:
     return (_EPOCH + at * _MICROSECOND).astimezone(zone_info(zone or "UTC"))
 
 
+def days_window(days: tuple[dt.date | None, dt.date | None], zone: str | None) -> Window:
+    """From the first moment of a day of the zone to the first of another; None is open."""
+    start, end = days
+    return (
+        None if start is None or start.year == dt.MINYEAR else instant(start, zone),
+        None if end is None or end.year == dt.MAXYEAR else instant(end, zone),
+    )
+
+
 def intersection(a: Window, b: Window) -> Window:
     """What is in both; where nothing is, it ends before it begins."""
     starts = [start for start in (a[0], b[0]) if start is not None]

@@ -19,6 +19,12 @@ NO_RATE = "no rate from"
 RATE_PLACES = 18
 """Decimal places of the column fx_rate; a rate has at most as many, and as many digits before the point."""
 
+# A table keeps as many of itself, as it was known at so many moments.
+_KEPT = 16
+
+Days = tuple[dt.date | None, dt.date | None]
+"""From which day, and to which (not included); None is open."""
+
 
 @runtime_checkable
 class Rates(Protocol):
@@ -27,7 +33,8 @@ class Rates(Protocol):
     def frame(self) -> pl.DataFrame:
         """All of them: columns currency (String) and rate (Decimal), each currency once.
 
-        If they are dated also valid_from (Date), each currency and day once.
+        If they are dated also valid_from (Date), each currency and day once; if they were corrected also known_from
+        (Datetime with a zone), each once more.
         """
         ...
 
@@ -37,7 +44,9 @@ class RatesTable:
 
     Args:
         rates: `{"USD": "1.0557", ...}` (strings or Decimals), or a frame with the columns currency and rate and, if
-            they are dated, valid_from (Date): the day from which the rate holds until the next.
+            they are dated, valid_from (Date): the day from which the rate holds until the next. With known_from
+            (Datetime with a zone; null is from ever) rows of the same currency and day are corrections: the last known
+            counts.
 
     Raises:
         ConfigurationError: A currency (and day) stands there twice, a rate is a float, not above 0, or has too many
@@ -46,9 +55,15 @@ class RatesTable:
 
     def __init__(self, rates: Mapping[str, str | int | Decimal] | pl.DataFrame) -> None:
         self.dated = isinstance(rates, pl.DataFrame) and "valid_from" in rates.columns
+        self.known: list[int] = []
         self._rates: dict[str, Decimal] = {}
         self._days: dict[str, list[dt.date]] = {}
         self._by_day: dict[str, list[Decimal]] = {}
+        if isinstance(rates, pl.DataFrame) and "known_from" in rates.columns:
+            self._versions = _versions(rates, dated=self.dated)
+            self._as_of: dict[int, RatesTable] = {}
+            self.known = self._versions["known_from"].drop_nulls().unique().sort().to_list()
+            rates = self._known_by(len(self.known))
         if isinstance(rates, pl.DataFrame) and self.dated:
             self._fill(rates)
             return
@@ -57,6 +72,26 @@ class RatesTable:
             if currency in self._rates:
                 raise ConfigurationError(f"two rates for {currency}: keep one of them (one day, one type)")
             self._rates[currency] = checked_rate(currency, rate)
+
+    def as_of(self, known: int | None) -> RatesTable:
+        """The rates as they were known at a moment, in microseconds since the epoch; None: the last known of each."""
+        number = len(self.known) if known is None else bisect_right(self.known, known)
+        if number == len(self.known):
+            return self
+        if number not in self._as_of:
+            while len(self._as_of) >= _KEPT:
+                self._as_of.pop(next(iter(self._as_of)))
+            self._as_of[number] = RatesTable(self._known_by(number))
+        return self._as_of[number]
+
+    def _known_by(self, number: int) -> pl.DataFrame:
+        """The last rate of each currency and day of those known by the first so many moments."""
+        known = pl.col("known_from").is_null()
+        if number:
+            known |= pl.col("known_from") <= self.known[number - 1]
+        keys = ["currency", "valid_from"] if self.dated else ["currency"]
+        versions = self._versions.filter(known).sort("known_from", nulls_last=False, maintain_order=True)
+        return versions.unique(keys, keep="last", maintain_order=True).drop("known_from")
 
     def _fill(self, frame: pl.DataFrame) -> None:
         if frame.schema["valid_from"] != pl.Date():
@@ -113,6 +148,23 @@ class RatesTable:
             return None
         return self._by_day[currency][index], days[index]
 
+    def window(
+        self, currency: str, day: dt.date, missing: str, max_age: int | None
+    ) -> tuple[dt.date | None, dt.date | None]:
+        """The days on which the rate of a day is the one that `on` finds: from, and to (not included); None is open."""
+        days = self._days[currency]
+        index = bisect_left(days, day)
+        before = days[index - 1] if index else None
+        after = days[index + 1] if index + 1 < len(days) else None
+        if missing == "error":
+            return day, _later(day, 1)
+        if missing == "next":
+            start = None if before is None else _later(before, 1)
+            oldest = None if max_age is None else _later(day, -max_age)
+            return max(filter(None, (start, oldest)), default=None), _later(day, 1)
+        oldest = None if max_age is None else _later(day, max_age + 1)
+        return day, min(filter(None, (after, oldest)), default=None)
+
     def __repr__(self) -> str:
         count = sum(map(len, self._days.values())) if self.dated else len(self._rates)
         return f"RatesTable({count} rates)"
@@ -152,6 +204,33 @@ def places(rate: Decimal) -> int:
     """Decimal places that the rate needs."""
     exponent = rate.normalize(EXACT).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _later(day: dt.date, days: int) -> dt.date | None:
+    """So many days later; None where calendars end before."""
+    try:
+        return day + dt.timedelta(days=days)
+    except OverflowError:
+        return None
+
+
+def _versions(frame: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
+    """The frame, known_from in microseconds since the epoch; see that no two rates are known from the same moment."""
+    dtype = frame.schema["known_from"]
+    if not (isinstance(dtype, pl.Datetime) and dtype.time_zone is not None) and not isinstance(dtype, pl.Null):
+        raise ConfigurationError(
+            f"known_from is {dtype}, not a Datetime with a zone: what was known when must not depend on where"
+        )
+    made = frame.with_columns(pl.col("known_from").cast(pl.Datetime("us", "UTC")).dt.timestamp("us"))
+    keys = ["currency", "valid_from", "known_from"] if dated else ["currency", "known_from"]
+    twice = made.group_by(keys).len().filter(pl.col("len") > 1)
+    if twice.height:
+        row = twice.sort(keys).row(0, named=True)
+        of = f" of {row['valid_from']}" if dated else ""
+        raise ConfigurationError(
+            f"two rates for {row['currency']}{of} are known from the same moment: keep one of them"
+        )
+    return made
 
 
 def _pairs(frame: pl.DataFrame) -> Iterable[tuple[str, object]]:

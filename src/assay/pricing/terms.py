@@ -38,6 +38,7 @@ class Terms:
         converts: Whether a step converts, so that rows may be in other currencies.
         tables: Named rate tables.
         prices: Named price lists.
+        resolves: Whether a step looks up a price, so that it is told when that is valid.
         known_at: As far as prices and rates were known then, in microseconds since the epoch; None: all of them.
         zone: IANA name of the time zone whose calendar counts, or None.
         negative: What a negative quantity is.
@@ -55,6 +56,7 @@ class Terms:
     tables: Mapping[str, RatesTable] = field(default_factory=dict)
     prices: Mapping[str, PriceList] = field(default_factory=dict)
     known_at: int | None = None
+    resolves: bool = False
     zone: str | None = None
     negative: Negative = "mirror"
     name: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import tempfile
 import weakref
@@ -14,11 +15,24 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, nearest
-from assay.lookups import EcbRates, LookupContext, Table
+from assay.lookups import EcbRates, LookupContext, Readable, Table, whole_hash
 from assay.pipeline.context import IDENTITY, Context, visible
 from assay.pipeline.documents import DOCUMENT_REJECTED, blame, with_its_document
 from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, Remarks, WholeOutcome, reject_rows
-from assay.pricing import NO_RATE, SIBLING, Inputs, PriceBook, RatesTable, Verifier, column_of
+from assay.pricing import (
+    NO_PRICE,
+    NO_RATE,
+    SEVERAL_PRICES,
+    SIBLING,
+    Inputs,
+    PriceBook,
+    PriceList,
+    RatesTable,
+    Verifier,
+    column_of,
+    known_instant,
+    unsaid,
+)
 
 VERIFIED = 100
 
@@ -37,7 +51,10 @@ class Price:
         inputs: The book's input names to the columns here, such as {"quantity": "qty"}; others have the same name.
             {"currency": None} says that all amounts are in the book's currency.
         rates: Named rate tables that the book's conversions ask for; a table has the columns currency and rate and,
-            if it is dated, valid_from.
+            if it is dated, valid_from; known_from, where rates were corrected.
+        prices: Named tables that the book's `resolve` steps ask for, with the columns of a `PriceList`.
+        known_at: As far as prices and rates were known at this instant, which has a zone; None: all that the tables
+            say. What a run is told (`assay run --known-at`) comes first.
         document: The column that names the document a row belongs to, for steps that concern a whole document. A
             document with a row that cannot be priced is rejected as a whole.
         receipts: Add the column `receipt`, a list of lines that say how the price came about.
@@ -49,6 +66,8 @@ class Price:
     book: str | PriceBook
     inputs: Inputs = field(default_factory=dict)
     rates: Mapping[str, Table | EcbRates] = field(default_factory=dict)
+    prices: Mapping[str, Readable] = field(default_factory=dict)
+    known_at: dt.datetime | str | None = None
     document: str | None = None
     receipts: bool = False
     verify: int = VERIFIED
@@ -70,6 +89,15 @@ class Price:
             lacking = [column for column in ("currency", "rate") if column not in table.columns()]
             if lacking:
                 raise ConfigurationError(f"the rates {name} have no column {', '.join(lacking)}", where=where)
+        for name in sorted(book.price_lists() - self.prices.keys()):
+            near = nearest(name, self.prices)
+            meant = f'; given is "{near}"' if near else ""
+            raise ConfigurationError(
+                f'the book asks for the prices "{name}": give prices={{"{name}": Table(...)}}, a table with the '
+                f"columns of a price list{meant}",
+                where=where,
+            )
+        known_at = self.known_at if context.known_at is None else context.known_at
         inputs = dict(self.inputs)
         if self.document is not None and not isinstance(self.document, str):
             raise ConfigurationError("document is the name of one column: make one of several before", where=where)
@@ -80,6 +108,8 @@ class Price:
                 pl.LazyFrame(schema=visible(schema)),
                 inputs=inputs,
                 rates={name: _none_of(table) for name, table in self.rates.items()},
+                prices={name: _list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
+                known_at=known_at,
                 receipts=self.receipts,
                 errors="column",
             )
@@ -92,7 +122,7 @@ class Price:
             raise ConfigurationError(f"the book's step {idle} can never convert: {unasked}", where=where)
         columns = pl.Schema(schema | {name: dtype for name, dtype in made.items() if name != "pricing_error"})
         document = inputs.get("document_id")
-        told = (self.name, columns, self, book, inputs, context.lookup, self._remarks(book, schema, inputs))
+        told = (self.name, columns, self, book, inputs, context.lookup, self._remarks(book, schema, inputs), known_at)
         if book.concerns_documents() and document is not None:
             return BoundDocumentPrice(*told, document=document)
         return BoundPrice(*told)
@@ -100,6 +130,11 @@ class Price:
     def _remarks(self, book: PriceBook, schema: pl.Schema, inputs: Inputs) -> Remarks:
         columns = visible(schema)
         return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
+
+
+def _says(reason: str) -> pl.Expr:
+    """Whether a step of the book has said this."""
+    return pl.col("pricing_error").str.contains(f"^[^:]*: {reason} ")
 
 
 @contextmanager
@@ -133,10 +168,18 @@ def _file_of(book: str, context: Context, where: str) -> Path:
     raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
+def _list_of(name: str, frame: pl.DataFrame) -> PriceList:
+    """The price list of a table."""
+    try:
+        return PriceList(frame)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where=f"prices {name}") from None
+
+
 def _none_of(table: Table | EcbRates) -> RatesTable:
     """Rates of the table's columns, before it is read."""
     columns = table.columns()
-    dated = [name for name in ("valid_from",) if name in columns]
+    dated = [name for name in ("valid_from", "known_from") if name in columns]
     return RatesTable(pl.DataFrame(schema={name: columns[name] for name in ("currency", "rate", *dated)}))
 
 
@@ -151,32 +194,46 @@ class _Pricing:
     inputs: Inputs
     context: LookupContext
     remarks: Remarks
+    known_at: dt.datetime | str | None
     fans_out: bool = False
     fingerprint: str = ""
-    _rates: dict[str, Any] = field(default_factory=dict, repr=False)
+    _rates: dict[str, RatesTable] = field(default_factory=dict, repr=False)
+    _prices: dict[str, PriceList] = field(default_factory=dict, repr=False)
     _verifier: Verifier | None = field(default=None, repr=False)
 
     def open(self) -> None:
-        """Read the rate tables."""
+        """Read the rate tables and price lists."""
         fingerprints = [self.book.fingerprint]
         for name, table in self.definition.rates.items():
-            dated = "valid_from" in table.columns()
-            opened = table.open(self.context, ("currency", "valid_from") if dated else ("currency",))
+            keys = [key for key in ("currency", "valid_from", "known_from") if key in table.columns()]
+            opened = table.open(self.context, tuple(keys))
             self._rates[name] = RatesTable(opened.frame)
-            fingerprints.append(opened.fingerprint)
+            fingerprints.append(opened.fingerprint if "known_from" not in keys else whole_hash(opened.frame))
+        for name, listed in self.definition.prices.items():
+            frame = listed.read(self.context)
+            with _named(self.name):
+                self._prices[name] = _list_of(name, frame)
+            fingerprints.append(whole_hash(frame))
+        if self.known_at is not None:
+            fingerprints.append(f"known at {known_instant(self.known_at, where=f'step {self.name}, known_at')}")
         self.fingerprint = " ".join(fingerprints)
-        self._verifier = Verifier(self.book, self.definition.verify, inputs=self.inputs, rates=self._rates)
+        self._verifier = Verifier(self.book, self.definition.verify, inputs=self.inputs, **self._tables)
+
+    @property
+    def _tables(self) -> dict[str, Any]:
+        """What the book is given beside the rows."""
+        return {"rates": self._rates, "prices": self._prices, "known_at": self.known_at}
 
     def quote(self, rows: pl.DataFrame) -> Any:
         """The rows of one document (or one row) by the reference: a DocumentReceipt."""
         known = self.book.required_inputs() | self.book.optional_inputs()
         columns = {name: column for name in known if (column := column_of(name, self.inputs, rows.columns))}
         lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
-        return self.book.quote_document(lines, rates=self._rates)
+        return self.book.quote_document([unsaid(self.inputs) | line for line in lines], **self._tables)
 
     def _priced(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return self.book.price(
-            rows, inputs=self.inputs, rates=self._rates, receipts=self.definition.receipts, errors="column"
+            rows, inputs=self.inputs, receipts=self.definition.receipts, errors="column", **self._tables
         )
 
     def _rejected(self, wrong: pl.DataFrame) -> pl.DataFrame:
@@ -187,11 +244,17 @@ class _Pricing:
     def _cause(self) -> tuple[pl.Expr, pl.Expr]:
         """The field that is to blame, and the kind of error, of rows that could not be priced."""
         currency = self.inputs.get("currency", "currency") or "currency"
-        rated = pl.when(_UNRATED.is_null())
-        return (
-            rated.then(_SPEAKER.fill_null("")).otherwise(pl.lit(currency)),
-            rated.then(pl.lit("pricing_error")).otherwise(pl.lit("rate_missing")),
+        unrated = _UNRATED.is_not_null()
+        kind = (
+            pl.when(unrated)
+            .then(pl.lit("rate_missing"))
+            .when(_says(NO_PRICE))
+            .then(pl.lit("price_missing"))
+            .when(_says(SEVERAL_PRICES))
+            .then(pl.lit("price_ambiguous"))
+            .otherwise(pl.lit("pricing_error"))
         )
+        return pl.when(unrated).then(pl.lit(currency)).otherwise(_SPEAKER.fill_null("")), kind
 
 
 @dataclass
@@ -276,10 +339,10 @@ class BoundDocumentPrice(_Pricing):
         parts = self.book.price_documents(
             kept,
             inputs=self.inputs,
-            rates=self._rates,
             receipts=self.definition.receipts,
             errors="column",
             spool=folder,
+            **self._tables,
         )
         for part in _each_named(self.name, parts):
             fine = part.filter(pl.col("pricing_error").is_null())

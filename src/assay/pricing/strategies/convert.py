@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError
 from assay.money import Scaled, has_minor_units, minor_units, plain
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.moments import days_window
 from assay.pricing.rates import NO_RATE, RATE_PLACES, RatesTable, checked_rate
 from assay.pricing.rating import Exact, Rating, Wording
 from assay.pricing.receipt import DIVIDED
@@ -29,6 +30,7 @@ InlineRates = Annotated[
 
 # A table of all days is made for the twin; rates of more days than this are refused.
 _MOST_DAYS = 20_000_000
+_WINDOW = ("start", "end")
 
 
 @register
@@ -47,6 +49,7 @@ class Convert(Step):
     """  # noqa: D205 - the summary needs two lines
 
     converts: ClassVar[bool] = True
+    optional_inputs: ClassVar[frozenset[str]] = frozenset({"known_at"})
 
     kind: Literal["convert"] = "convert"
     to: str
@@ -110,6 +113,7 @@ class Convert(Step):
 
     def _rate(self, at: Rating) -> tuple[Decimal, dt.date | None]:
         table = self._table(at.terms)
+        table = table.as_of(at.known()) if table.known else table
         self._check_own(table)
         day = at.day(self.date) if self.date is not None else None
         if at.currency == self.to:
@@ -128,6 +132,8 @@ class Convert(Step):
                 f'{NO_RATE} "{at.currency}" to {self.to} on {day}: the nearest is of {found[1]}, '
                 f"{age} days away, and {self.max_age} are allowed"
             )
+        window = table.window(at.currency, found[1], self.on_missing, self.max_age)
+        at.hold(days_window(window, at.terms.zone))
         return found
 
     def _table(self, terms: Terms) -> RatesTable:
@@ -154,7 +160,7 @@ class Convert(Step):
 
     def open_expr(self, at: BatchRating) -> None:
         """Look for the rates before anything is computed."""
-        table = self._table(at.terms)
+        table = self._known(at)
         self._check_own(table)
         known = [code for code in table.currencies() if has_minor_units(code)]
         if self.date is None:
@@ -173,9 +179,20 @@ class Convert(Step):
 
         at.convert(self.to, rate, converted, Note(self._what(), at.sums.net, rate), day)
 
+    def _known(self, at: BatchRating) -> RatesTable:
+        """The table as it was known; where that differs between rows, they are for the reference."""
+        table = self._table(at.terms)
+        if table.known and at.known() is not None:
+            at.doubt(pl.lit(value=True))
+        return table.as_of(at.terms.known_at)
+
     def _dated_rate(self, at: BatchRating, date: str) -> tuple[Scaled, pl.Expr]:
         day = at.day(date)
-        grid = _every_day(self._table(at.terms).frame(), self.on_missing)
+        table = self._known(at)
+        rates = table.frame()
+        if at.terms.resolves:
+            rates = rates.with_columns(self._windows(rates, table, at.terms.zone))
+        grid = _every_day(rates, self.on_missing)
         currency = pl.lit(at.currency) if isinstance(at.currency, str) else at.currency
         # Beyond the last day (before the first) the rate is that day's, as far as max_age allows.
         days = grid["day"]
@@ -190,12 +207,23 @@ class Convert(Step):
         units = found["rate"].reinterpret(dtype=pl.Int128)
         one = Scaled.literal(Decimal(1))
         rate = at.chosen(home, one, Scaled(units, RATE_PLACES))
+        if at.terms.resolves:
+            at.hold(*(pl.when(~home).then(found[name]) for name in _WINDOW))
         return rate, at.keep(pl.when(home).then(day).otherwise(found["valid_from"]))
+
+    def _windows(self, rates: pl.DataFrame, table: RatesTable, zone: str | None) -> list[pl.Series]:
+        """From when to when each rate is the one that counts, in microseconds since the epoch."""
+        windows = [
+            days_window(table.window(currency, day, self.on_missing, self.max_age), zone)
+            for currency, day in rates.select("currency", "valid_from").iter_rows()
+        ]
+        columns = ([window[place] for window in windows] for place in (0, 1))
+        return [pl.Series(name, values, dtype=pl.Int64) for name, values in zip(_WINDOW, columns, strict=True)]
 
 
 def _every_day(frame: pl.DataFrame, missing: str) -> pl.DataFrame:
     """Each currency's rate on each day between the first and the last: currency, day, rate, valid_from."""
-    dated = frame.select("currency", pl.col("valid_from").alias("day"), "rate", "valid_from")
+    dated = frame.select("currency", pl.col("valid_from").alias("day"), pl.exclude("currency"))
     if missing == "error" or not dated.height:
         return dated
     days = dated.select(pl.date_range(pl.col("day").min(), pl.col("day").max()).alias("day"))

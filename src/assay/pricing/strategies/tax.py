@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, integer
 from assay.pricing.batch import ONE, Amount, BatchRating, Note, TaxNote
+from assay.pricing.moments import Window, days_window
 from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.receipt import TaxLine
 from assay.pricing.registry import register
@@ -54,6 +55,10 @@ class TaxRate(BaseModel):
             and (self.valid_from is None or (day is not None and self.valid_from <= day))
             and (self.valid_to is None or (day is not None and day < self.valid_to))
         )
+
+    def window(self, zone: str | None) -> Window:
+        """When it is valid."""
+        return days_window((self.valid_from, self.valid_to), zone)
 
     def matches_expr(self, place: pl.Expr | None, category: pl.Expr | None, day: pl.Expr | None) -> pl.Expr:
         """The same, for columns (false for nulls)."""
@@ -198,11 +203,12 @@ class Tax(Step):
         place = at.text("place") if "place" in named else None
         category = at.text("tax_category") if "tax_category" in named else None
         day = at.day("date") if "date" in named else None
-        found = [entry.rate for entry in self.table if entry.matches(place, category, day)]
+        found = [entry for entry in self.table if entry.matches(place, category, day)]
         if len(found) != 1:
             where = ", ".join(str(part) for part in (place, category, day) if part is not None) or "it"
             raise at.error(f"{'no rate' if not found else f'{len(found)} rates'} of {self.name} for {where}")
-        return found[0]
+        at.hold(found[0].window(at.terms.zone))
+        return found[0].rate
 
     def base_of(self, at: Rating) -> Decimal:
         """What the rate is applied to."""
@@ -270,6 +276,9 @@ class Tax(Step):
         day = at.day("date") if "date" in named else None
         matches = [at.keep(entry.matches_expr(place, category, day)) for entry in self.table]
         at.require(pl.sum_horizontal([match.cast(pl.Int32) for match in matches]) == 1)
+        if at.terms.resolves and "date" in named:
+            windows = [entry.window(at.terms.zone) for entry in self.table]
+            at.hold(*(_chosen(matches, [window[end] for window in windows]) for end in (0, 1)))
         scale = max(max(0, -int(entry.rate.as_tuple().exponent)) for entry in self.table)
         units = [int(entry.rate.scaleb(scale)) for entry in self.table]
         value: pl.Expr = integer(units[-1])
@@ -280,6 +289,14 @@ class Tax(Step):
     def category_expr(self, at: BatchRating) -> pl.Expr | None:
         """The category: the step's, else the row's."""
         return pl.lit(self.category) if self.category is not None else at.text("tax_category")
+
+
+def _chosen(matches: Sequence[pl.Expr], moments: Sequence[int | None]) -> pl.Expr:
+    """The moment of the entry that matches."""
+    chosen = pl.lit(None, dtype=pl.Int64)
+    for match, moment in zip(matches, moments, strict=True):
+        chosen = pl.when(match).then(pl.lit(moment, dtype=pl.Int64)).otherwise(chosen)
+    return chosen
 
 
 class InclusiveTaxes(Step):
