@@ -320,3 +320,28 @@ def test_the_draws_find_mistakes(mistake: str) -> None:
             is_wrong,
             settings=settings(max_examples=3000, phases=[Phase.generate], database=None, suppress_health_check=SLOW),
         )
+
+
+def _as_of(rows: list[dict[str, Any]], known: dt.datetime) -> list[dict[str, Any]]:
+    """The list as it was then: without what became known later, withdrawals among it."""
+    return [
+        row | {"known_to": row.get("known_to") if row.get("known_to") and row["known_to"] <= known else None}
+        for row in rows
+        if row.get("known_from") is None or row["known_from"] <= known
+    ]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@given(cases(), st.sampled_from(KNOWN))
+def test_pricing_as_known_then_is_pricing_by_the_list_of_then(case: Case, known: dt.datetime) -> None:
+    prices, book, frame = listed(case), case.book(), frame_of(case).drop("known_at", strict=False)
+    before = PriceList(
+        _as_of(case.rows, known) or pl.DataFrame(schema={"unit_price": pl.Decimal(38, 0)}), zone=case.zone
+    )
+    unsaid = {name: None for name in MATCH if name != "currency" and name not in NAMES}
+    said = ["price_id", "price_from", "price_to", "net"]
+    wanted = book.price(frame, inputs=unsaid, prices={"list": before}, errors="column").collect()
+    now = book.price(frame, inputs=unsaid, prices={"list": prices}, known_at=known, errors="column").collect()
+    # A list of which no row had a window then does not ask for a day.
+    asked = frame["day"].is_not_null() | (not case.dated)
+    assert now.filter(asked).select(said).equals(wanted.filter(asked).select(said))
