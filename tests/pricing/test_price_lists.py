@@ -12,6 +12,7 @@ import pytest
 
 from assay.errors import ConfigurationError, PricingError
 from assay.pricing import PriceBook, PriceList, RatesTable, Receipt, Verifier
+from assay.pricing.price_index import UNKNOWN
 
 RESOLVE: dict[str, Any] = {"kind": "resolve", "table": "list", "gives": ["unit_price"]}
 PER_UNIT = {"kind": "per_unit", "unit_price": {"column": "unit_price"}}
@@ -541,3 +542,25 @@ def test_the_verifier_sees_another_price() -> None:
     Verifier(book(), 1, inputs={}, prices=prices).check(frame, priced)
     with pytest.raises(PricingError, match="verification: price_id was computed as b, and the reference says a"):
         Verifier(book(), 1, inputs={}, prices=prices).check(frame, priced.with_columns(price_id=pl.lit("b")))
+
+
+def test_a_price_that_was_corrected_again_and_again_is_left_to_the_reference() -> None:
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    days = [start + dt.timedelta(days=number) for number in range(400)]
+    rows: Rows = [
+        {"product": "often", "unit_price": number + 1, "valid_from": day.date(), "priority": number, "known_from": day}
+        for number, day in enumerate(days)
+    ]
+    prices = PriceList([*rows, {"product": "once", "unit_price": "7", "valid_from": None, "known_from": None}])
+    index = prices.index("UTC", None, each_known=True)
+    assert index.masks[0].rows.tolist() == [UNKNOWN, 400]
+    frame = pl.DataFrame(
+        {
+            "quantity": [1, 1, 1],
+            "product": ["often", "often", "once"],
+            "day": [days[-1].date()] * 3,
+            "known_at": [days[9], days[399], days[0]],
+        }
+    )
+    priced = book(RESOLVE | {"date": "day"}, zone="UTC").price(frame, prices={"list": prices}, verify=3).collect()
+    assert priced["net"].to_list() == [10, 400, 7]

@@ -78,6 +78,9 @@ class _Level:
 
     def find(self, axis: Axis, parents: Ints, numbers: Ints) -> Ints:
         """The part of each parent in which the number lies; the first part begins before all numbers."""
+        if axis.width == 1:
+            # Each parent is one part.
+            return parents
         wanted = parents * axis.width + axis.place(numbers)
         return np.searchsorted(self._sorted, wanted, side="right") - 1
 

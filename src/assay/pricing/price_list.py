@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -211,9 +212,13 @@ class PriceList:
             start, end = row.valid_from, row.valid_to
             if start is None or end is None:
                 continue
-            # Clocks that were put forward may leave out a window that the calendar has.
-            zone = self.zone if is_aware(start) != is_aware(end) else None
-            if instant(end, zone) <= instant(start, zone):
+            if type(start) is dt.date and type(end) is dt.date:
+                empty = end <= start
+            else:
+                # Clocks that were put forward may leave out a window that the calendar has.
+                zone = self.zone if is_aware(start) != is_aware(end) else None
+                empty = instant(end, zone) <= instant(start, zone)
+            if empty:
                 raise ConfigurationError(
                     f"{row.place}: valid {row.when()} is no time at all: valid_to is the first moment after it"
                 )

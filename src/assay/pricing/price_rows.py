@@ -270,13 +270,18 @@ def _known(columns: Mapping[str, Sequence[object]], name: str, index: int) -> in
     return known_instant(value, where=f"row {index + 1}, {name}")
 
 
+def _same(row: PriceRow) -> object:
+    """What rows without ids have in common that correct each other."""
+    start = row.valid_from
+    since = None if start is None else (instant(start, None), is_aware(start))
+    return row.match, row.min_quantity, row.priority, since
+
+
 def _superseded(rows: list[PriceRow], *, named: bool) -> list[PriceRow]:
     """Each row known until the next known of the same; see that no two are known from the same moment."""
     versions: dict[object, list[PriceRow]] = {}
     for row in rows:
-        start = None if row.valid_from is None else instant(row.valid_from, None)
-        same = (row.match, row.min_quantity, row.priority, start, row.valid_from is None or is_aware(row.valid_from))
-        versions.setdefault(row.id if named else same, []).append(row)
+        versions.setdefault(row.id if named else _same(row), []).append(row)
     made = list(rows)
     for same_rows in versions.values():
         if len(same_rows) == 1:
