@@ -295,7 +295,7 @@ def test_what_is_near_where_there_is_no_price(inputs: dict[str, str], near: str)
 def test_a_price_that_was_not_known_yet() -> None:
     rows: Rows = [{"id": "a", "unit_price": "2", "known_from": "2026-02-01T00:00Z"}]
     assert missing(rows, known_at="2026-01-31T23:59:59Z") == (
-        'resolve: no price for anything, as known at 2026-01-31T23:59:59Z in list: "a" was not known yet then'
+        'resolve: no price as known at 2026-01-31T23:59:59Z in list: "a" was not known yet then'
     )
 
 

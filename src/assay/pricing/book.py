@@ -48,7 +48,7 @@ from assay.pricing.price_list import PriceList
 from assay.pricing.rates import RATE_PLACES, Rates
 from assay.pricing.receipt import DocumentReceipt, Receipt
 from assay.pricing.registry import parsed_step
-from assay.pricing.step import Step
+from assay.pricing.step import Columns, Step
 from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.tables import Tables
 from assay.pricing.terms import BookRounding, Negative, Terms
@@ -124,25 +124,35 @@ class PriceBook(BaseModel):
         needed = frozenset().union(*(step.inputs() for step in self.steps)) - self._given()
         return needed | {"document_id"} if any(step.needs_document() for step in self.steps) else needed
 
-    def optional_inputs(self) -> frozenset[str]:
-        """Names of the inputs that are used where they are given."""
-        own = frozenset().union(*(step.optional_inputs for step in self.steps))
+    def optional_inputs(self, tables: Columns | None = None) -> frozenset[str]:
+        """Names of the inputs that are used where they are given.
+
+        Args:
+            tables: Columns of rate tables and price lists, by the tables' names; of tables that are named here only
+                inputs count by which these differ.
+        """
+        known = tables or {}
+        own = frozenset().union(*(step.optional_inputs_with(known) for step in self.steps))
         return (own | _COMMON) - self.required_inputs() - self._given()
 
-    def unbound_inputs(self, schema: pl.Schema, inputs: Inputs | None = None) -> frozenset[str]:
+    def unbound_inputs(
+        self, schema: pl.Schema, inputs: Inputs | None = None, tables: Columns | None = None
+    ) -> frozenset[str]:
         """Names of the optional inputs that no column of such a frame gives, and that nobody has said None of."""
         given = inputs or {}
         return frozenset(
-            name for name in self.optional_inputs() if name not in given and column_of(name, given, schema) is None
+            name
+            for name in self.optional_inputs(tables)
+            if name not in given and column_of(name, given, schema) is None
         )
 
-    def doubts(self, schema: pl.Schema, inputs: Inputs | None = None) -> list[str]:
+    def doubts(self, schema: pl.Schema, inputs: Inputs | None = None, tables: Columns | None = None) -> list[str]:
         """What may well not be meant in pricing such a frame: a sentence each.
 
         A column that looks as if it said a currency, a conversion that no currency reaches, a column whose name is
         near that of an optional input.
         """
-        unbound = self.unbound_inputs(schema, inputs)
+        unbound = self.unbound_inputs(schema, inputs, tables)
         found = [
             f'no column gives the input currency, and "{column}" looks like one: {advice(column, self.currency)}'
             for column in self._unasked(schema, inputs)

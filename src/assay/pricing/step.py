@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from assay.pricing.batch import BatchRating
     from assay.pricing.rating import DocumentRating, Rating
     from assay.pricing.terms import Terms
+
+
+Columns = Mapping[str, Collection[str]]
+"""Names of tables, and of their columns."""
 
 
 class Step(BaseModel):
@@ -74,6 +78,10 @@ class Step(BaseModel):
     def money_columns(self) -> frozenset[str]:
         """Names of those inputs that are amounts of money."""
         return frozenset(column.column for money, column in _columns(self) if money)
+
+    def optional_inputs_with(self, tables: Columns) -> frozenset[str]:
+        """Those of `optional_inputs` that count where tables have these columns, by the tables' names."""
+        return self.optional_inputs
 
     def problem(self, terms: Terms) -> str | None:
         """What is wrong with the step in a book of these terms, or None."""

@@ -129,7 +129,9 @@ class Price:
 
     def _remarks(self, book: PriceBook, schema: pl.Schema, inputs: Inputs) -> Remarks:
         columns = visible(schema)
-        return Remarks(tuple(book.doubts(columns, inputs)), tuple(sorted(book.unbound_inputs(columns, inputs))))
+        tables = {name: table.columns() for given in (self.rates, self.prices) for name, table in given.items()}
+        unbound = book.unbound_inputs(columns, inputs, tables)
+        return Remarks(tuple(book.doubts(columns, inputs, tables)), tuple(sorted(unbound)))
 
 
 def _says(reason: str) -> pl.Expr:

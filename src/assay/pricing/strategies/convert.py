@@ -20,7 +20,7 @@ from assay.pricing.rates import NO_RATE, RATE_PLACES, RatesTable, checked_rate
 from assay.pricing.rating import Exact, Rating, Wording
 from assay.pricing.receipt import DIVIDED
 from assay.pricing.registry import register
-from assay.pricing.step import Step
+from assay.pricing.step import Columns, Step
 from assay.pricing.terms import Terms
 
 InlineRates = Annotated[
@@ -87,6 +87,11 @@ class Convert(Step):
     def inputs(self) -> frozenset[str]:
         """The date, if rates are dated."""
         return super().inputs() | ({self.date} if self.date is not None else set())
+
+    def optional_inputs_with(self, tables: Columns) -> frozenset[str]:
+        """The moment of knowledge, where the table may say when rates were known."""
+        columns = tables.get(self.rates) if isinstance(self.rates, str) else ()
+        return self.optional_inputs if columns is None or "known_from" in columns else frozenset()
 
     def rate_table(self) -> str | None:
         """The table's name, unless the rates stand in the book."""

@@ -21,13 +21,13 @@ from assay.pricing.price_list import END, ID, NAMED, START, TOLD, Asked, PriceLi
 from assay.pricing.price_rows import MATCH, PriceRow, window_text
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
-from assay.pricing.step import Step
+from assay.pricing.step import Columns, Step
 from assay.pricing.values import at_least_one
 
-NO_PRICE = "no price for"
+NO_PRICE = "no price"
 """How the reason begins, after the step's id, for which a row is not priced that no row of a list is for."""
 
-SEVERAL_PRICES = "several prices for"
+SEVERAL_PRICES = "several prices"
 """How it begins where several rows are for it, and none comes before the others."""
 
 _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "line_kind", "quantity"})
@@ -82,6 +82,14 @@ class Resolve(Step):
     def given(self) -> frozenset[str]:
         """The inputs that the list gives."""
         return frozenset(self.gives)
+
+    def optional_inputs_with(self, tables: Columns) -> frozenset[str]:
+        """Those by which the list tells prices apart."""
+        columns = tables.get(self.table)
+        if columns is None:
+            return self.optional_inputs
+        known = {"known_at"} if {"known_from", "known_to"} & {*columns} else set()
+        return self.optional_inputs & {*columns, *known}
 
     def price_list(self) -> str:
         """The list's name."""
@@ -156,13 +164,13 @@ class Resolve(Step):
         """What was looked for, in words."""
         pairs = zip(MATCH, asked.names, strict=True)
         named = [f'{name} "{value}"' for name, value in pairs if name in prices.matches and value]
-        words = ", ".join(named) or "anything"
         if asked.quantity is not None:
-            words += f", {self.quantity} {plain(asked.quantity)}"
+            named.append(f"{self.quantity} {plain(asked.quantity)}")
+        words = f" for {', '.join(named)}" if named else ""
         if asked.at is not None and self.date is not None:
             words += f" on {at.moment(self.date).isoformat()}"
         if asked.known is not None:
-            words += f", as known at {_shown(asked.known)}"
+            words += f" as known at {_shown(asked.known)}"
         return words
 
     def _several(self, at: Rating, prices: PriceList, asked: Asked, found: list[PriceRow]) -> str:
@@ -176,13 +184,13 @@ class Resolve(Step):
         )
         more = f" and {len(found) - 2} more" if len(found) > 2 else ""
         return (
-            f'{SEVERAL_PRICES} {self._key(at, prices, asked)} in {self.table}: "{first.id}" (row {first.number}) and '
+            f'{SEVERAL_PRICES}{self._key(at, prices, asked)} in {self.table}: "{first.id}" (row {first.number}) and '
             f'"{second.id}" (row {second.number}){more} both hold {both or "always"}: end one, or give one a priority'
         )
 
     def _none(self, at: Rating, prices: PriceList, asked: Asked) -> str:
         near = self._near(prices, asked, prices.windows(at.terms.zone))
-        return f"{NO_PRICE} {self._key(at, prices, asked)} in {self.table}: {near}"
+        return f"{NO_PRICE}{self._key(at, prices, asked)} in {self.table}: {near}"
 
     def _near(self, prices: PriceList, asked: Asked, windows: list[tuple[int | None, int | None]]) -> str:
         """What there is instead."""
