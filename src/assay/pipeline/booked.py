@@ -43,7 +43,7 @@ Correction = Literal["current", "original"]
 Gone = Literal["keep", "reverse"]
 """What is done with lines of which a run has no row any more."""
 
-_PART_ROWS: Final = 524_288
+_PART_ROWS: Final = 262_144
 
 
 @dataclass(frozen=True)
