@@ -107,7 +107,7 @@ def booked(pipeline: Pipeline, run: str | None = None) -> list[tuple[Any, ...]]:
     return [tuple(str(value) if isinstance(value, Decimal) else value for value in row) for row in shown.iter_rows()]
 
 
-def sums(pipeline: Pipeline) -> dict[str, tuple[Decimal, Decimal]]:
+def sums(pipeline: Pipeline) -> dict[str, tuple[Any, Any]]:
     """Quantity and net by id."""
     by = entries(pipeline).group_by("id").agg(pl.col("quantity", "net").sum())
     return {id_: (quantity, net) for id_, quantity, net in by.iter_rows()}
@@ -352,7 +352,7 @@ def test_rows_that_were_not_booked_are_no_ledger(folder: Path) -> None:
 def test_a_new_column_is_a_change(folder: Path) -> None:
     write(folder, "03", ("a", "1", "10"))
     usage().run().raise_for_status()
-    wider = {"columns": [*COLUMNS, "gross"], "amounts": ["quantity", "net", "gross"]}
+    wider: dict[str, Any] = {"columns": [*COLUMNS, "gross"], "amounts": ["quantity", "net", "gross"]}
     adding = replace(ledger(**wider), to=Parquet("out/ledger", mode="append", on_schema_change="add"))
     pipeline = usage(outputs={"ledger": adding})
     assert pipeline.run().raise_for_status().booked["ledger"]["corrected"] == 1
