@@ -27,16 +27,16 @@ from assay.pipeline.entries import Booking
 from assay.pipeline.spool import Spool
 from assay.settings import Settings
 
-TAXES = pl.List(pl.Struct({"code": pl.String, "rate": pl.Decimal(5, 2), "amount": pl.Decimal(38, 2)}))
+TAXES = pl.List(pl.Struct({"code": pl.String(), "rate": pl.Decimal(5, 2), "amount": pl.Decimal(38, 2)}))
 ROWS = pl.Schema(
     {
-        "order": pl.String,
-        "line": pl.Int64,
-        "month": pl.String,
-        "day": pl.Date,
-        "currency": pl.String,
-        "label": pl.String,
-        "units": pl.Int32,
+        "order": pl.String(),
+        "line": pl.Int64(),
+        "month": pl.String(),
+        "day": pl.Date(),
+        "currency": pl.String(),
+        "label": pl.String(),
+        "units": pl.Int32(),
         "price": pl.Decimal(20, 6),
         "net": pl.Decimal(38, 2),
         "taxes": TAXES,
@@ -185,8 +185,14 @@ class Ledger:
     """A ledger in memory, and the runs that book to it."""
 
     folder: Path
-    entries: pl.DataFrame | None = None
+    booked: pl.DataFrame | None = None
     runs: int = 0
+
+    @property
+    def entries(self) -> pl.DataFrame:
+        """All that was booked."""
+        assert self.booked is not None
+        return self.booked
 
     def run(self, output: Booked, rows: Sequence[Row], *, frames: int = 2, whole: bool = True) -> Booking:
         self.runs += 1
@@ -195,14 +201,13 @@ class Ledger:
         frame = pl.DataFrame(list(rows), schema=ROWS)
         waiting.write(bound.take(frame[start::frames]) for start in range(frames))
         booking = Booking()
-        stored = None if self.entries is None else self.entries.lazy()
+        stored = None if self.booked is None else self.booked.lazy()
         made = list(bound.entries(waiting, stored, f"run{self.runs}", booking, whole=whole))
-        self.entries = pl.concat([frame for frame in (self.entries, *made, empty(bound)) if frame is not None])
+        self.booked = pl.concat([frame for frame in (self.booked, *made, empty(bound)) if frame is not None])
         return booking
 
     def of_run(self) -> pl.DataFrame:
         """What the last run has booked."""
-        assert self.entries is not None
         return self.entries.filter(booked_run=f"run{self.runs}")
 
 
@@ -248,7 +253,6 @@ def test_a_ledger_books_what_the_reference_books(
             expected = reference.book(rows, f"run{day}", today, whole=True)
             chance.shuffle(rows)
             booking = found.run(booked(**options, today=today), rows, frames=chance.randint(1, 4))
-            assert found.entries is not None
             same(found.of_run(), expected, found.entries.schema)
             kinds = [entry["entry"] for entry in expected]
             assert (booking.new, booking.corrected) == (kinds.count("line"), kinds.count("correction"))
@@ -268,10 +272,9 @@ def test_the_entries_of_a_key_add_up_to_the_newest_price(
             newest |= version
             rows = rows_of(version)
             chance.shuffle(rows)
-            before = found.entries
+            before = found.booked
             output = booked(correction=correction, today=dt.date(2026, 4, 1))
             found.run(output, rows, whole=chance.random() < 0.5)
-            assert found.entries is not None
             if before is not None:
                 assert found.entries.head(before.height).equals(before)
             chance.shuffle(rows)
