@@ -269,6 +269,33 @@ def test_rejects_are_booked_when_they_are_replayed(folder: Path) -> None:
     assert sums(pipeline) == {"a": (1, 10), "b": (2, 18)}
 
 
+def test_a_reject_does_not_correct_what_may_be_newer(folder: Path) -> None:
+    pipeline = usage(incremental=True)
+    write(folder, "03", ("a", "1", "10"), more='{"id": "b", "month": "03", "quantity": "x", "unit_price": "9"}\n')
+    first = pipeline.run().raise_for_status()
+    write(folder, "04", ("b", "2", "10"))
+    later = pipeline.run().raise_for_status()
+    with open_store(Settings.load()) as store:
+        letter = next(iter(store.dead_letters(first.id)))
+        store.edit_reject(first.id, letter.number, letter.raw.replace(b'"x"', b'"2"'))
+    refused = replay(pipeline, first.id)
+    assert refused.status == "failed"
+    message = (refused.error or {})["message"]
+    assert (
+        f"1 of these records have a key that is published already, such as b: run {later.id} has published" in message
+    )
+    assert sums(pipeline) == {"a": (1, 10), "b": (2, 20)}
+
+
+def test_a_full_run_over_a_part_of_the_files_takes_nothing_for_gone(folder: Path) -> None:
+    pipeline = usage(incremental=True, scope=["currency"], gone="reverse")
+    write(folder, "03", ("a", "1", "10"))
+    write(folder, "04", ("b", "1", "10"))
+    pipeline.run().raise_for_status()
+    part = pipeline.run({"month": "04"}, full=True).raise_for_status()
+    assert (part.booked["ledger"]["reversed"], part.booked["ledger"]["absent"]) == (0, None)
+
+
 def test_lines_before_the_horizon_stay_and_are_said(folder: Path) -> None:
     write(folder, "03", ("a", "1", "10"), ("b", "1", "10"))
     usage().run({"on": dt.date(2026, 2, 28)}).raise_for_status()

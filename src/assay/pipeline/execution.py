@@ -342,7 +342,8 @@ class Execution:
     def _is_whole(self, feed: Feed) -> bool:
         """Whether what is not among the records is not in the sources."""
         parts = self._options.replayed is not None or feed.limit is not None
-        return not parts and (self._selection is None or self._selection.anew)
+        chosen = self._selection
+        return not parts and (chosen is None or (chosen.anew and not chosen.gone))
 
     def _note_files(self, connection: sa.Connection) -> None:
         if self._selection is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, SinkError
-from assay.pipeline.booked import OpenBooked
+from assay.pipeline.booked import Booked, OpenBooked
 from assay.pipeline.context import as_typed
 from assay.pipeline.entries import Booking
 from assay.pipeline.outputs import OpenOutput
@@ -89,13 +89,13 @@ class Publication:
     def take(self, rows: pl.DataFrame) -> None:
         """Give some rows to every output."""
         for name, output in self._outputs.items():
-            if isinstance(output, OpenBooked):
-                self._wait(name, output).write([output.take(rows)])
-                continue
             made = output.take(rows)
             if name in self._once and made is not None:
                 self._new_keys.setdefault(name, []).append(made.select(self._once[name].key))
-            self._stage(name, output, made)
+            if made is not None and isinstance(output, OpenBooked):
+                self._wait(name, output).write([made])
+            else:
+                self._stage(name, output, made)
 
     def _see_new(self, name: str) -> None:
         once = self._once[name]
@@ -203,7 +203,12 @@ def _keys_that_come_once(plan: Plan, *, amends: bool, later: str | None) -> dict
     for name, definition in pipeline.outputs.items():
         columns, sink = set(plan.outputs[name].schema), definition.to
         key = list(pipeline.source.key)
-        if plan.outputs[name].grouped or isinstance(plan.outputs[name], OpenBooked):
+        if plan.outputs[name].grouped:
+            continue
+        newer = f"run {later} has published since, and what is there may be newer than the rejects; discard them"
+        if isinstance(definition, Booked):
+            if later is not None:
+                found[name] = _Once(list(definition.key), f"{newer} (assay rejects discard)")
             continue
         if amends and unique and set(key) <= columns:
             found[name] = _Once(key, "discard them, or mend their keys (assay rejects)")
@@ -213,8 +218,7 @@ def _keys_that_come_once(plan: Plan, *, amends: bool, later: str | None) -> dict
             why = f"replaced here, they would still be counted in output {totals[0]}, which adds up"
             found[name] = _Once(list(sink.key), f"{why}; give it a pipeline of its own, over the rows of {name}")
         elif later is not None and sink.mode == "upsert" and sink.key:
-            why = f"run {later} has published since, and what is there may be newer than the rejects"
-            found[name] = _Once(list(sink.key), f"{why}; discard them (assay rejects discard)")
+            found[name] = _Once(list(sink.key), f"{newer} (assay rejects discard)")
     return found
 
 
