@@ -298,6 +298,13 @@ class Bookkeeper:
         return ", ".join(f"{name}={rows[name][0]!r}" for name in self.key)
 
 
+def standing(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The lines among some entries that none of them reverses."""
+    there = [dict(entry) for entry in entries]
+    reversed_ones = {entry["corrects"] for entry in there if entry["entry"] == REVERSAL}
+    return [one for one in there if one["entry"] != REVERSAL and one["entry_id"] not in reversed_ones]
+
+
 def decimal_paths(name: str, dtype: Any) -> Iterator[str]:
     """The decimals in a column: its name, or that of fields in it, such as `taxes.amount`."""
     match dtype:
