@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from assay.money import round_money
     from assay.pipeline import (
+        Booked,
         ControlTotal,
         Deduplicate,
         Explode,
@@ -118,6 +119,7 @@ _HOME = {
     ),
     "assay.money": ("round_money",),
     "assay.pipeline": (
+        "Booked",
         "ControlTotal",
         "Deduplicate",
         "Explode",
@@ -168,6 +170,7 @@ __all__ = [
     "AnyUnitOfWork",
     "AssayError",
     "AuthorizationError",
+    "Booked",
     "CheckFailed",
     "Choice",
     "ConfigurationError",

@@ -187,6 +187,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         print_labelled(
             "" if number else "outputs", f"{name}  {one['mode']}  {one['rows']:,} rows  {safe(one['target'])}"
         )
+    _print_booked(result)
     if result.dry_run:
         print_labelled("outputs", "none: this was a dry run")
     elif result.status in ("failed", "rejected", "interrupted") and (result.error or {}).get("type") != "Abandoned":
@@ -226,6 +227,17 @@ def _print_repeats(result: Result) -> None:
         print_labelled("", f"no file is new; run {result.id} was the last to publish (--full publishes all anew)")
     else:
         print_labelled("", f"run {result.id} has published the same input in the same way; --force publishes it again")
+
+
+def _print_booked(result: Result) -> None:
+    for number, (name, one) in enumerate(result.booked.items()):
+        words = [f"{one[word]:,} {word}" for word in ("new", "corrected", "unchanged")]
+        words += [f"{one['reversed']:,} reversed, since they are gone"] if one["reversed"] else []
+        print_labelled("" if number else "booked", f"{name}  {', '.join(words)}")
+        for currency, sums in one["difference"].items():
+            changed = [f"{safe(column)} {Decimal(amount):+,}" for column, amount in sums.items() if Decimal(amount)]
+            to = f"{safe(currency)}  " if currency else ""
+            print_labelled("", f"     {to}corrections add up to {', '.join(changed) or '0'}")
 
 
 def _print_lookups(result: Result) -> None:

@@ -1,5 +1,6 @@
 """Pipelines: defined as frozen values, loaded by name, checked, previewed, run and replayed."""
 
+from assay.pipeline.booked import Booked
 from assay.pipeline.checks import Check, ControlTotal, Freshness, Holds, Pending, RowCount, Unique
 from assay.pipeline.definition import MoneyColumns, Pipeline, Source
 from assay.pipeline.execution import purge, recover, replay
@@ -14,6 +15,7 @@ from assay.pipeline.result import Result, result_of
 from assay.pipeline.steps import Deduplicate, Explode, Filter, Lookup, Price, Reconcile, rowwise
 
 __all__ = [
+    "Booked",
     "Broken",
     "Check",
     "ControlTotal",

@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.pipeline.booked import Booked
 from assay.pipeline.checks import Check, Checks
 from assay.pipeline.context import instant_text
 from assay.pipeline.fingerprint import fingerprint
@@ -144,7 +145,9 @@ class Pipeline:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ConfigurationError("an output's name is letters, digits, - and _", where=where)
             if not hasattr(output, "bind"):
-                raise ConfigurationError(f"it is Rows(to=...) or GroupBy(..., to=...), not {output!r}", where=where)
+                raise ConfigurationError(
+                    f"it is Rows(to=...), GroupBy(..., to=...) or Booked(..., to=...), not {output!r}", where=where
+                )
             if not hasattr(output.to, "open"):
                 raise ConfigurationError(f"to={output.to!r} is no sink", where=where)
         for step in self.steps:
@@ -166,8 +169,10 @@ class Pipeline:
         return any(output.to.mode in ("replace", "delete_missing") for output in self.outputs.values())
 
     @property
-    def only_replaces(self) -> bool:
-        """Whether a run replaces all that was published before, so that the last one alone counts."""
+    def last_run_counts(self) -> bool:
+        """Whether going back to what an earlier run has published is a change: it was replaced, or corrected."""
+        if any(isinstance(output, Booked) for output in self.outputs.values()):
+            return True
         return all(output.to.mode in ("replace", "delete_missing") for output in self.outputs.values())
 
     def at(self, folder: Path) -> Pipeline:

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 
 from assay.errors import AssayError, ConfigurationError, NotFoundError, SinkError
 from assay.money import EXACT
+from assay.pipeline.booked import Booked
 from assay.pipeline.checks import Pending, run_checks
 from assay.pipeline.context import DOCUMENT, IDENTITY
 from assay.pipeline.definition import MoneyColumns, Pipeline
+from assay.pipeline.entries import Booking
 from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
-from assay.pipeline.findings import many_rejects, purged_open, replays_replaced
+from assay.pipeline.findings import lines_left, many_rejects, purged_open, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
 from assay.pipeline.outputs import GroupBy
@@ -254,6 +256,7 @@ class Execution:
         self._selection: Selection | None = None
         self._places: frozenset[str] = frozenset()
         self._checked: list[str] = []
+        self._bookings: Mapping[str, Booking] = {}
         self._started = time.monotonic()
 
     def run(self, feed_for: Callable[[Path, Mapping[str, str]], Feed]) -> Result:
@@ -291,7 +294,7 @@ class Execution:
         self._selection = feed.selection
         self._places = feed.places
         if self._selection is not None and self._selection.first and not self._options.force:
-            _see_empty(publication)
+            _see_empty(publication, self._plan.pipeline)
         if self._selection is not None and not self._selection.files:
             last = self._store.last_published(self._plan.pipeline.name)
             if last is not None:
@@ -305,7 +308,8 @@ class Execution:
         rows = self._processing.run()
         begun = time.perf_counter()
         self._rejects.settle(self._stage(rows, publication, self._rejects.rejected_late()), feed)
-        staged = publication.prepare()
+        staged = publication.prepare(self._id, whole=self._is_whole(feed))
+        self._bookings = publication.bookings
         self._seconds = dict(self._processing.seconds) | {"write": time.perf_counter() - begun}
         self._report("write")
         counts = self._ledger.counts
@@ -337,6 +341,12 @@ class Execution:
         self._store.known_files.remember(feed.read_files(self._ledger.files))
         return self._ended("published", outputs=outputs_of(staged))
 
+    def _is_whole(self, feed: Feed) -> bool:
+        """Whether what is not among the records is not in the sources."""
+        parts = self._options.replayed is not None or feed.limit is not None
+        chosen = self._selection
+        return not parts and (chosen is None or (chosen.anew and not chosen.gone))
+
     def _note_files(self, connection: sa.Connection) -> None:
         if self._selection is not None:
             chosen, name = self._selection, self._plan.pipeline.name
@@ -364,7 +374,7 @@ class Execution:
         if self._options.budget.exceeded(counts["rejected"], counts["read"]):
             return None
         last = self._store.last_published(name)
-        if self._plan.pipeline.only_replaces and last is not None and last.id != found.id:
+        if self._plan.pipeline.last_run_counts and last is not None and last.id != found.id:
             return None
         return found if all(is_published(staged, found.id) for staged in found.decision) else None
 
@@ -436,6 +446,8 @@ class Execution:
             read = self._places.intersection(self._ledger.files)
             made["supersedes"] = supersedes(self._plan.pipeline, read, full=self._options.full)
         made["lookups"] = {name: stats.as_json() for name, stats in self._plan.lookups.items()}
+        if self._bookings:
+            made["booked"] = {name: booking.as_json() for name, booking in self._bookings.items()}
         if self._checked:
             made["checks"] = self._checked
         if self._selection is not None:
@@ -447,6 +459,7 @@ class Execution:
     def _find(self, counts: Mapping[str, int]) -> Iterator[str]:
         for name, remarks in self._plan.remarks.items():
             yield from (f"step {name}: {warning}" for warning in remarks.warnings)
+        yield from lines_left(self._bookings)
         if self._options.replayed is not None:
             return
         if self._options.budget.limit is None:
@@ -504,10 +517,10 @@ class Execution:
             self._options.progress(Report(stage, self._processing.bytes, self._total, self._ledger.read, rejected))
 
 
-def _see_empty(publication: Publication) -> None:
+def _see_empty(publication: Publication, pipeline: Pipeline) -> None:
     """Before a first incremental run: what is there already may be the very records that it would add."""
     for name, rows in publication.published():
-        if rows.head(1).collect().height:
+        if not isinstance(pipeline.outputs[name], Booked) and rows.head(1).collect().height:
             raise SinkError(
                 "has rows already, and the run store does not know of which files (the store is another one, the "
                 "project was moved, or something else has written them): --full makes the outputs anew, --force adds "

@@ -11,8 +11,10 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, NotFoundError, SourceError
+from assay.pipeline.booked import OpenBooked
 from assay.pipeline.context import instant_text, visible
 from assay.pipeline.definition import Pipeline
+from assay.pipeline.entries import standing
 from assay.pipeline.execution import open_store
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.publishing import Publication
@@ -53,7 +55,7 @@ class Explanation:
         record: The record as validated.
         steps: What each step has made of it: the step's name and the columns it added or changed, row by row.
         prices: What the pricing steps say, a row each.
-        published: By output: the rows with this key that are published now.
+        published: By output: the rows with this key that are published now; of a ledger, those not reversed.
         notes: What is not as it was in the run.
         differences: Amounts that do not agree: the reference, the compiled book, what is published.
     """
@@ -238,7 +240,8 @@ def _published(plan: Plan, run: Run, names: list[str], wanted: pl.Expr) -> dict[
     found = {}
     for name, stored in targets.published():
         if set(names) <= set(stored.collect_schema()):
-            found[name] = stored.filter(wanted).collect().to_dicts()
+            rows = stored.filter(wanted).collect().to_dicts()
+            found[name] = standing(rows) if isinstance(plan.outputs[name], OpenBooked) else rows
     return found
 
 

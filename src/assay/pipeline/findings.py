@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 
 from assay.pipeline.documents import DOCUMENT_REJECTED
+from assay.pipeline.entries import Booking
 from assay.runs import Run, RunStore
 
 _MANY_PERCENT = 10
@@ -35,6 +36,27 @@ def replays_replaced(store: RunStore, run: str, previous: Run | None) -> Iterato
             f"what the replay had added. To mend them as before: assay rejects edit {run} --like {previous.id}, "
             f"then assay rejects replay {run}"
         )
+
+
+def lines_left(bookings: Mapping[str, Booking]) -> Iterator[str]:
+    """That lines which differ, or of which there is no row any more, stay booked as they are."""
+    for name, booking in bookings.items():
+        if booking.beyond:
+            sums = [
+                f"{currency} {column} {amount:+,}".strip()
+                for currency, amounts in booking.forgone.items()
+                for column, amount in amounts.items()
+                if amount
+            ]
+            yield (
+                f"output {name}: lines that differ and stay as they are, since they are dated before the horizon: "
+                f"{booking.beyond:,}; corrections would have added up to {', '.join(sums) or '0'}"
+            )
+        if booking.absent:
+            yield (
+                f"output {name}: lines that are booked, and of which this run has no record (any more, or since it was "
+                f'rejected): {booking.absent:,}; they stay as they are, unless gone="reverse"'
+            )
 
 
 def purged_open(purged: Mapping[str, int], days: int | None) -> Iterator[str]:

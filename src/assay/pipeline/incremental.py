@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assay.errors import ConfigurationError, SourceError
+from assay.pipeline.booked import Booked
 from assay.pipeline.context import as_typed
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.outputs import GroupBy
@@ -152,7 +153,7 @@ def _see_whole(pipeline: Pipeline, targets: Mapping[str, str], store: RunStore) 
 def _see_keyed(pipeline: Pipeline, changed: Mapping[str, str]) -> None:
     path, run = next(iter(changed.items()))
     for name, output in pipeline.outputs.items():
-        if output.to.mode != "upsert":
+        if output.to.mode != "upsert" and not isinstance(output, Booked):
             more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
             raise SourceError(
                 f"has changed since run {run} published its records{more}; output {name} ({output.to.mode}) would "

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from assay.errors import AssayError, ConfigurationError
 from assay.lookups import LookupStats
+from assay.pipeline.booked import check_booked
 from assay.pipeline.checks import Check, as_check
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, as_typed, validate_params, visible
 from assay.pipeline.definition import MoneyColumns, Pipeline
@@ -154,6 +155,7 @@ def make_plan(
         schema = bound.schema
     if pipeline.source.incremental:
         check_incremental(pipeline)
+    check_booked(pipeline.name, pipeline.outputs, incremental=pipeline.source.incremental)
     outputs = {}
     for name, output in pipeline.outputs.items():
         with worded_mistakes(f"output {name}"):

@@ -11,9 +11,12 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, SinkError
+from assay.pipeline.booked import Booked, OpenBooked
 from assay.pipeline.context import as_typed
+from assay.pipeline.entries import Booking
 from assay.pipeline.outputs import OpenOutput
 from assay.pipeline.plan import Plan, worded_mistakes
+from assay.pipeline.spool import Spool
 from assay.pipeline.steps import Deduplicate
 from assay.sinks import Mode, OpenSink, Staged, publish
 
@@ -26,9 +29,13 @@ class Publication:
         output: A folder that takes every file output, or None.
         staging: The run's staging folder.
         amends: Whether the run adds to what another has published (a replay).
-        anew: Whether all outputs are made from nothing, whatever their mode.
+        anew: Whether all outputs are made from nothing, whatever their mode; but for ledgers, which only grow.
         later: The id of the last run that has published after the one that this adds to, or None.
         reads: Whether only what is published is read: who may not write there may do that.
+
+    Attributes:
+        rows: Rows that each output has staged.
+        bookings: What each ledger among the outputs has booked; there when all is prepared.
 
     Raises:
         SinkError: an output cannot take these columns.
@@ -47,6 +54,9 @@ class Publication:
         reads: bool = False,
     ) -> None:
         self.rows: Counter[str] = Counter()
+        self.bookings: dict[str, Booking] = {}
+        self._staging = staging
+        self._waiting: dict[str, Spool] = {}
         self._amends = amends
         self._anew = anew
         self._new_keys: dict[str, list[pl.DataFrame]] = {}
@@ -82,7 +92,10 @@ class Publication:
             made = output.take(rows)
             if name in self._once and made is not None:
                 self._new_keys.setdefault(name, []).append(made.select(self._once[name].key))
-            self._stage(name, output, made)
+            if made is not None and isinstance(output, OpenBooked):
+                self._wait(name, output).write([made])
+            else:
+                self._stage(name, output, made)
 
     def _see_new(self, name: str) -> None:
         once = self._once[name]
@@ -105,8 +118,12 @@ class Publication:
             if stored is not None:
                 yield name, stored
 
-    def prepare(self) -> list[Staged]:
+    def prepare(self, run: str, *, whole: bool = False) -> list[Staged]:
         """Finish staging, durably; what this gives is all that publishing needs.
+
+        Args:
+            run: Id of the run.
+            whole: Whether it has read its sources as a whole: a ledger then says what is gone.
 
         Raises:
             SinkError: rows have a key that is published already, and would count twice.
@@ -115,11 +132,28 @@ class Publication:
             self._see_new(name)
         staged = []
         for name, output in self._outputs.items():
-            self._stage(name, output, output.rest())
+            if isinstance(output, OpenBooked):
+                self._book(name, output, run, whole=whole)
+            else:
+                self._stage(name, output, output.rest())
             target = self._targets[name]
             merges = target.mode == "merge" and not self._anew
             staged.append(target.prepare(self._mode(name, output)) | ({"merges": True} if merges else {}))
         return staged
+
+    def _wait(self, name: str, output: OpenBooked) -> Spool:
+        if name not in self._waiting:
+            # Beside the folder that the sink stages in: no name of an output has a dot.
+            self._waiting[name] = Spool(self._staging / f"{name}.rows", output.rows)
+        return self._waiting[name]
+
+    def _book(self, name: str, output: OpenBooked, run: str, *, whole: bool) -> None:
+        target, booking = self._targets[name], Booking()
+        # The sink notes what is read here, and publishes nothing if there is something else when it publishes.
+        for entries in output.entries(self._wait(name, output), target.read(), run, booking, whole=whole):
+            self.rows[name] += entries.height
+            target.stage(entries)
+        self.bookings[name] = booking
 
     def _stage(self, name: str, output: OpenOutput, frame: pl.DataFrame | None) -> None:
         if frame is None:
@@ -139,6 +173,8 @@ class Publication:
     def _mode(self, name: str, output: OpenOutput) -> Mode:
         """How an output is published: merged groups replace, and a replay adds rows to what its run has replaced."""
         mode = self._targets[name].mode
+        if isinstance(output, OpenBooked):
+            return mode
         if mode == "merge" or self._anew:
             return "replace"
         if self._amends and mode == "delete_missing" and not output.grouped:
@@ -169,6 +205,11 @@ def _keys_that_come_once(plan: Plan, *, amends: bool, later: str | None) -> dict
         key = list(pipeline.source.key)
         if plan.outputs[name].grouped:
             continue
+        newer = f"run {later} has published since, and what is there may be newer than the rejects; discard them"
+        if isinstance(definition, Booked):
+            if later is not None:
+                found[name] = _Once(list(definition.key), f"{newer} (assay rejects discard)")
+            continue
         if amends and unique and set(key) <= columns:
             found[name] = _Once(key, "discard them, or mend their keys (assay rejects)")
         elif pipeline.source.incremental and unique and sink.mode == "append" and set(key) <= columns:
@@ -177,8 +218,7 @@ def _keys_that_come_once(plan: Plan, *, amends: bool, later: str | None) -> dict
             why = f"replaced here, they would still be counted in output {totals[0]}, which adds up"
             found[name] = _Once(list(sink.key), f"{why}; give it a pipeline of its own, over the rows of {name}")
         elif later is not None and sink.mode == "upsert" and sink.key:
-            why = f"run {later} has published since, and what is there may be newer than the rejects"
-            found[name] = _Once(list(sink.key), f"{why}; discard them (assay rejects discard)")
+            found[name] = _Once(list(sink.key), f"{newer} (assay rejects discard)")
     return found
 
 

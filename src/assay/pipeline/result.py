@@ -67,6 +67,15 @@ class Result:
         return {name: dict(figures) for name, figures in self.ledger.get("lookups", {}).items()}
 
     @property
+    def booked(self) -> dict[str, dict[str, Any]]:
+        """What was booked to each ledger: new, corrected, unchanged, reversed, beyond the horizon, absent.
+
+        `difference` is what reversals and corrections add up to, by currency and amount, as decimal strings; `forgone`
+        what they would have added up to beyond the horizon.
+        """
+        return {name: dict(figures) for name, figures in self.ledger.get("booked", {}).items()}
+
+    @property
     def warnings(self) -> list[str]:
         """What may well be not as it was meant, such as a large share of rejects."""
         return list(self.ledger.get("warnings", []))
@@ -114,6 +123,8 @@ class Result:
             "lookups": self.lookups,
             "seconds": round(self.seconds, 3),
         }
+        if self.booked:
+            made["booked"] = self.booked
         if self.warnings:
             made["warnings"] = self.warnings
         if self.repeats:

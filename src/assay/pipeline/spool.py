@@ -9,13 +9,18 @@ import polars as pl
 
 
 class Spool:
-    """Frames of one schema in a folder, in order."""
+    """Frames of one schema in a folder, in order.
+
+    Attributes:
+        rows: How many rows they have.
+    """
 
     def __init__(self, folder: Path, schema: pl.Schema) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self._schema = schema
         self._count = 0
+        self.rows = 0
 
     def write(self, frames: Iterable[pl.DataFrame]) -> int:
         """Append frames; gives the number of rows."""
@@ -25,6 +30,7 @@ class Spool:
             if frame.height:
                 frame.select(self._schema.names()).write_ipc(self._folder / f"{self._count:06}.arrow")
                 self._count += 1
+        self.rows += rows
         return rows
 
     def __iter__(self) -> Iterator[pl.DataFrame]:

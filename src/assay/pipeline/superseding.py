@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from assay.pipeline.booked import Booked
 from assay.pipeline.definition import Pipeline
 from assay.runs import Run, RunStore
 
@@ -20,7 +21,7 @@ def supersedes(pipeline: Pipeline, files: Iterable[str], *, full: bool) -> dict[
     if pipeline.replaces or full:
         return {"all": True}
     # Of a file that was published before, rows were replaced by their keys; where there are none, they stand beside.
-    keyed = all(output.to.mode == "upsert" for output in pipeline.outputs.values())
+    keyed = all(isinstance(output, Booked) or output.to.mode == "upsert" for output in pipeline.outputs.values())
     return {"files": sorted(files), "published": keyed}
 
 

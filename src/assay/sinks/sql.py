@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -36,6 +37,7 @@ from assay.sinks.sql_values import check_values, from_sql
 from assay.sinks.staging import StagedFile, Staging, check_unique, scan, verified
 
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
+_READ_ROWS: Final = 65_536
 _RESERVED: Final = (PUBLICATIONS.name, STAGED_ROWS)
 
 
@@ -251,8 +253,10 @@ class OpenSql:
             table = self._database.table_of(schema)
             # The values as they are: `from_sql` looks at them, and says which column is wrong.
             columns = (sa.type_coerce(column, sa.types.NULLTYPE) for column in table.columns)
-            rows = connection.execute(sa.select(*columns)).fetchall()
-        return self._frame(rows, schema).lazy()
+            rows = connection.execute(sa.select(*columns).execution_options(yield_per=_READ_ROWS))
+            # Part by part: values of Python are many times as large as those of a frame.
+            parts = [self._frame(part, schema) for part in chain(rows.partitions(), [[]])]
+        return pl.concat(parts).lazy()
 
     def _frame(self, rows: Sequence[Sequence[Any]], schema: pl.Schema) -> pl.DataFrame:
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
