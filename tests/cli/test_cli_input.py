@@ -24,6 +24,10 @@ RUN_KEYS = {
     "rejects",
     "verdicts",
     "seconds",
+    "started",
+    "params",
+    "parent",
+    "project",
 }
 
 
