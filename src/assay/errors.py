@@ -69,10 +69,19 @@ class SourceError(AssayError):
         file: Name of the source.
         offset: Byte offset in the decompressed data where reading ended, or None.
         record: Number of records that could be read before, or None.
+        missing: Whether there is no such file, or none that a glob finds: it may come yet.
     """
 
-    def __init__(self, message: str, *, file: str, offset: int | None = None, record: int | None = None) -> None:
-        self.message, self.file, self.offset, self.record = message, file, offset, record
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str,
+        offset: int | None = None,
+        record: int | None = None,
+        missing: bool = False,
+    ) -> None:
+        self.message, self.file, self.offset, self.record, self.missing = message, file, offset, record, missing
         place = []
         if record is not None:
             place.append(f"after record {record:,}" if record else "before the first record")
@@ -81,7 +90,7 @@ class SourceError(AssayError):
         super().__init__(f"{file}: {message}" + (f" ({', '.join(place)})" if place else ""))
 
     def __reduce__(self) -> tuple[object, ...]:
-        fields = {"file": self.file, "offset": self.offset, "record": self.record}
+        fields = {"file": self.file, "offset": self.offset, "record": self.record, "missing": self.missing}
         return _rebuild, (type(self), (self.message,), fields)
 
 

@@ -33,9 +33,9 @@ def replaced(file: Path, old: str, new: str) -> None:
 def test_a_wrong_definition_is_found_by_check_and_before_a_run(shop: Path, old: str, new: str, words: str) -> None:
     replaced(shop / "pipelines/orders.py", old, new)
     checked = assay("check", "orders")
-    # What is missing can come: a file is no misuse, a definition that is wrong is.
-    assert checked.exit_code == (1 if "no file matches" in words or "no such file" in words else 2)
-    assert words in checked.stderr
+    # What is missing can come: a file is no misuse, a definition that is wrong is. The input is only told.
+    assert checked.exit_code == (0 if "no file matches" in words else 1 if "no such file" in words else 2)
+    assert words in checked.stdout + checked.stderr
     ran = assay("run", "orders")
     assert ran.exit_code in (1, 2)
     assert words in ran.stderr
@@ -257,11 +257,29 @@ def test_a_name_that_may_be_in_a_broken_file_says_so(project: Path) -> None:
     assert "delimeter" in done.stderr
 
 
+def test_an_input_that_is_not_there_yet_is_told_and_is_no_failure(shop: Path) -> None:
+    for file in (shop / "sample_data/orders").iterdir():
+        file.unlink()
+    checked = assay("check")
+    assert checked.exit_code == 0
+    assert "orders  ok\n  its input is not there yet: sample_data/orders/*: no file matches" in checked.stdout
+    told = document(assay("check", "--json"))
+    assert (told["ok"], told["missing"]) == (True, {"orders": "sample_data/orders/*: no file matches"})
+    (shop / "sample_data/orders/x.txt").write_text("")
+    wrong = assay("check", "orders")
+    assert (wrong.exit_code, "cannot tell the format" in wrong.stderr) == (2, True)
+    (shop / "sample_data/orders/x.txt").unlink()
+    (shop / "sample_data/catalogue.xml").unlink()
+    assert assay("check", "orders").exit_code == 1
+
+
 def test_check_says_which_inputs_no_column_gives(shop: Path) -> None:
     checked = assay("check", "orders")
     assert checked.exit_code == 0
     assert "step price: its book would also use these inputs, which no column gives: base_quantity, " in checked.stdout
     assert "warning" not in checked.stdout
+    # Who looks over all of them is not told what each could also use.
+    assert "no column gives" not in assay("check").stdout
     steps = document(assay("check", "orders", "--json"))["steps"]["orders"]
     assert steps["price"]["warnings"] == []
     assert "line_id" in steps["price"]["unbound"]

@@ -208,6 +208,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     status = PUBLISHED
     verdicts: dict[str, dict[str, FieldVerdict]] = {}
     remarks: dict[str, dict[str, Remarks]] = {}
+    missing: dict[str, str | None] = {}
     if name is not None:
         pipelines = {name: load(name, settings)}
     else:
@@ -220,6 +221,7 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
             findings[one_name] = None
             verdicts[one_name] = pipeline.field_verdicts(given, settings=settings)
             remarks[one_name] = pipeline.remarks(given, settings=settings)
+            missing[one_name] = pipeline.missing_source(given, settings=settings)
         except AssayError as error:
             findings[one_name] = str(error)
             status = max(status, status_of(error))
@@ -227,23 +229,28 @@ def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> N
     if as_json:
         fields = {key: {field: asdict(one) for field, one in found.items()} for key, found in verdicts.items()}
         steps = {key: {step: asdict(one) for step, one in found.items()} for key, found in remarks.items()}
-        print_json({"schema": 1, "ok": not wrong, "checked": findings, "fields": fields, "steps": steps})
+        absent = {key: words for key, words in missing.items() if words}
+        document = {"schema": 1, "ok": not wrong, "checked": findings, "missing": absent}
+        print_json(document | {"fields": fields, "steps": steps})
     else:
         for key in findings:
             if key not in wrong:
                 say(f"{key}  ok")
-                _say_verdicts(verdicts[key])
-                _say_remarks(remarks[key])
+                if absent_words := missing[key]:
+                    say(f"  its input is not there yet: {safe(absent_words)}")
+                else:
+                    _say_verdicts(verdicts[key])
+                _say_remarks(remarks[key], wholly=name is not None)
         for key, reason in wrong.items():
             print_error(f"{key}: {reason}")
     sys.exit(status)
 
 
-def _say_remarks(remarks: Mapping[str, Remarks]) -> None:
+def _say_remarks(remarks: Mapping[str, Remarks], *, wholly: bool) -> None:
     for step, one in remarks.items():
         for warning in one.warnings:
             say(f"  warning: step {step}: {safe(warning)}")
-        if one.unbound:
+        if one.unbound and wholly:
             say(f"  step {step}: its book would also use these inputs, which no column gives: {', '.join(one.unbound)}")
 
 

@@ -244,7 +244,7 @@ class Pipeline:
         *,
         settings: Settings | None = None,
     ) -> pl.Schema:
-        """Check everything that can be checked before data is read.
+        """Check everything that can be checked before data is read; the source itself need not be there yet.
 
         Returns:
             The columns after the last step.
@@ -257,7 +257,9 @@ class Pipeline:
 
         plan = make_plan(self, params=set or {}, settings=settings)
         with closing(plan):
-            plan.open()
+            # A source that is there is seen to be one that can be read.
+            _ = plan.missing
+            plan.open_steps()
             check_outputs(plan)
         return plan.schema
 
@@ -267,11 +269,25 @@ class Pipeline:
         *,
         settings: Settings | None = None,
     ) -> dict[str, FieldVerdict]:
-        """How each field of the source's model is judged, and why; see `RecordReader.field_verdicts`."""
+        """How each field of the source's model is judged, and why; see `RecordReader.field_verdicts`.
+
+        Nothing is known before there are files, which say the format.
+        """
         from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
 
         plan = make_plan(self, params=set or {}, settings=settings)
-        return plan.reader.field_verdicts(plan.files())
+        return {} if plan.missing is not None else plan.reader.field_verdicts(plan.files())
+
+    def missing_source(
+        self,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        settings: Settings | None = None,
+    ) -> str | None:
+        """That the source is not there yet, in words; None where it is."""
+        from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
+
+        return make_plan(self, params=set or {}, settings=settings).missing
 
     def remarks(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel
 
-from assay.errors import AssayError, ConfigurationError
+from assay.errors import AssayError, ConfigurationError, SourceError
 from assay.lookups import LookupStats
 from assay.pipeline.booked import check_booked
 from assay.pipeline.checks import Check, as_check
@@ -50,6 +50,21 @@ class Plan:
     def settings(self) -> Settings:
         """The settings of the run."""
         return self.context.settings
+
+    @property
+    def missing(self) -> str | None:
+        """That the source is not there yet, in words; None where it is.
+
+        Raises:
+            AssayError: a file is there, and cannot be read as the source says.
+        """
+        try:
+            self.files()
+        except SourceError as error:
+            if error.missing:
+                return str(error)
+            raise
+        return None
 
     def open(self) -> None:
         """Read tables and rates, and see that the source is there.

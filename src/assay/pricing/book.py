@@ -83,7 +83,7 @@ class PriceBook(BaseModel):
         pydantic.ValidationError: The book is wrong (`load` raises ConfigurationError, with file and key).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str | None = Field(default=None, min_length=1)
     currency: str

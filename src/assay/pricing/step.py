@@ -33,7 +33,7 @@ class Step(BaseModel):
         rounding: Instead of the book's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     amount_inputs: ClassVar[frozenset[str]] = frozenset()
     """Inputs that the strategy always needs, besides those that its fields name."""

@@ -228,7 +228,7 @@ def find_in_store(url: str, scheme: str, rest: str) -> list[RemoteObject]:
         raise SourceError(words_of(error), file=name) from None
     matching = sorted((m["path"], m["size"]) for m in metas if _matches(m["path"].split("/"), parts))
     if not matching:
-        raise SourceError("no object matches", file=name)
+        raise SourceError("no object matches", file=name, missing=True)
     return [RemoteObject(f"{scheme}://{bucket}/{one}", one, size, store, one) for one, size in matching]
 
 

@@ -259,9 +259,9 @@ def _resolve_path(path: str) -> list[SourceFile]:
     if glob.has_magic(path):
         found = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())
         if not found:
-            raise SourceError("no file matches", file=path)
+            raise SourceError("no file matches", file=path, missing=True)
         return [_file(p) for p in found]
-    raise SourceError("no such file", file=path)
+    raise SourceError("no such file", file=path, missing=True)
 
 
 def _file(path: str) -> SourceFile:

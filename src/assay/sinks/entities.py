@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import polars as pl
 import polars.selectors as cs
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapper, Session
 
 from assay.errors import ConfigurationError, DuplicateError, SinkError, unknown_name
 from assay.sinks.protocol import KEEPING, Mode, OnSchemaChange, Staged, check_key, check_same_columns
@@ -28,6 +27,9 @@ from assay.sinks.sql_database import Database
 from assay.sinks.sql_values import SqlDecimal
 from assay.sinks.staging import StagedFile, scan
 from assay.sinks.unit_of_work import UnitOfWork
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Mapper, Session
 
 #: So many objects are in the session at a time.
 _AT_ONCE: Final = 1_000
@@ -116,6 +118,8 @@ class Entities(Sql):
     def _load(
         connection: sa.Connection, database: Database, staged: Mapping[str, Any], files: Sequence[StagedFile]
     ) -> None:
+        from sqlalchemy.orm import Session  # noqa: PLC0415 - who maps no class need not wait for it
+
         mapper = _mapper(_imported(staged["entity"], staged["output"]))
         _check_table(connection, mapper, staged["output"])
         _table(mapper).create(connection, checkfirst=True)
@@ -303,6 +307,8 @@ class _Saving:
 
 
 def _mapper(entity: type[Any]) -> Mapper[Any]:
+    from sqlalchemy.orm import Session  # noqa: PLC0415 - who maps no class need not wait for it
+
     # The repository says what is wrong with a class.
     SqlRepository(Session, entity)
     mapper: Mapper[Any] = sa.inspect(entity)

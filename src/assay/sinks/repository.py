@@ -5,13 +5,15 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapper, Session
 
 from assay.errors import ConfigurationError, DuplicateError, NotFoundError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Mapper, Session
 
 T = TypeVar("T")
 
@@ -126,6 +128,8 @@ class SqlRepository(Generic[T]):
         session.flush()
 
     def _open(self) -> Session:
+        from sqlalchemy.orm import Session  # noqa: PLC0415 - who maps no class need not wait for it
+
         return self._session if isinstance(self._session, Session) else self._session()
 
     def _identity(self, entity: T) -> Any:
@@ -236,16 +240,24 @@ class MemoryRepository(Generic[T]):
         return values[0] if len(values) == 1 else values
 
 
-def _key(entity: type[Any]) -> tuple[str, ...]:
+def _mapper(entity: type[Any]) -> Mapper[Any] | None:
+    """How a class is mapped; None where it is not."""
+    from sqlalchemy.orm import Mapper  # noqa: PLC0415 - who maps no class need not wait for it
+
     mapper = sa.inspect(entity, raiseerr=False)
-    if not isinstance(mapper, Mapper):
+    return mapper if isinstance(mapper, Mapper) else None
+
+
+def _key(entity: type[Any]) -> tuple[str, ...]:
+    mapper = _mapper(entity)
+    if mapper is None:
         return ("id",)
     return tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
 
 
 def _copy(entity: T) -> T:
-    mapper = sa.inspect(type(entity), raiseerr=False)
-    if not isinstance(mapper, Mapper):
+    mapper = _mapper(type(entity))
+    if mapper is None:
         return copy.deepcopy(entity)
     # A mapped object carries its session's bookkeeping along: a copy has the columns alone.
     return type(entity)(**{prop.key: getattr(entity, prop.key) for prop in mapper.column_attrs})

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from sqlalchemy.exc import PendingRollbackError
-from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, ConfigurationError, unknown_name
 from assay.sinks.repository import Repository, SqlRepository
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 S = TypeVar("S")
 
@@ -117,7 +119,7 @@ class Block(ABC, Generic[S]):
         return repositories[name]
 
 
-class UnitOfWork(Block[Session]):
+class UnitOfWork(Block["Session"]):
     """Repositories in one transaction.
 
         with UnitOfWork(session_factory, orders=Order, customers=Customer) as uow:
