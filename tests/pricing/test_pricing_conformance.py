@@ -8,7 +8,18 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 import pytest
 
-from assay.pricing import BatchRating, Note, Rating, Step, Wording, register, registry, strategy, strategy_kinds
+from assay.pricing import (
+    BatchRating,
+    Note,
+    PriceList,
+    Rating,
+    Step,
+    Wording,
+    register,
+    registry,
+    strategy,
+    strategy_kinds,
+)
 from assay.pricing.twin import Twin
 from assay.testing import StrategyConformance
 
@@ -104,6 +115,30 @@ class TestRoundedTotals(StrategyConformance):
     rows: ClassVar[dict[str, Any]] = {"document_id": ["a", "b", "c"]}
 
 
+class TestPriceLists(StrategyConformance):
+    books = (
+        [
+            {"kind": "resolve", "table": "list", "gives": ["unit_price"], "date": "date", "quantity": "quantity"},
+            {"kind": "per_unit", "unit_price": {"column": "unit_price"}},
+        ],
+    )
+    rows: ClassVar[dict[str, Any]] = {
+        "product": ["p", "q"],
+        "date": [DAY, DAY + dt.timedelta(days=9)],
+        "known_at": [dt.datetime(2026, 3, 1, tzinfo=dt.UTC), dt.datetime(2026, 4, 1, tzinfo=dt.UTC)],
+    }
+    prices: ClassVar[dict[str, PriceList]] = {
+        "list": PriceList(
+            [
+                {"id": "any", "unit_price": "1.255"},
+                {"id": "p", "product": "p", "unit_price": "1.005", "valid_to": "2026-03-05"},
+                {"id": "p", "product": "p", "unit_price": "0.995", "known_from": "2026-03-09T00:00Z"},
+                {"id": "q", "product": "q", "unit_price": "0.333", "min_quantity": "10.5"},
+            ]
+        )
+    }
+
+
 def test_the_batteries_have_every_strategy() -> None:
     tried = {
         str(step["kind"])
@@ -113,7 +148,7 @@ def test_the_batteries_have_every_strategy() -> None:
     }
     # Others may be registered in this process, by the documentation.
     ours = {kind for kind in strategy_kinds() if strategy(kind).__module__.startswith("assay.")}
-    assert len(ours) == 27
+    assert len(ours) == 28
     assert ours <= tried
 
 
@@ -162,4 +197,4 @@ def test_the_twin_prices_clean_rows_itself(
     )
     if book.optional_inputs() & {"document_id"} and "allocate" in str(steps):
         clean = clean.head(1)  # a share larger than its line is left to the reference
-    assert book.price(clean, receipts=True).collect()["net"].null_count() == 0
+    assert book.price(clean, prices=battery.prices, receipts=True).collect()["net"].null_count() == 0

@@ -14,7 +14,7 @@ import pytest
 
 from assay.errors import PricingError
 from assay.money import EXACT, ROUNDINGS
-from assay.pricing import PriceBook
+from assay.pricing import PriceBook, PriceList
 
 _SUMS = ("base", "discount", "net", "tax", "gross", "retained", "prepaid", "rounding", "payable")
 _CURRENCIES = ("EUR", "JPY", "KWD", "CLF")  # 2, 0, 3 and 4 digits
@@ -34,12 +34,14 @@ class StrategyConformance:
             digits.
         rows: Inputs that are no plain numbers (texts, dates): each a sequence of values to draw from. The numbers are
             made here: small, halves of a unit, zero, negative, wide, null.
+        prices: Price lists by name, where steps look prices up.
         mirrors: Whether a negative quantity gives the price of the quantity with the sign turned (with roundings that
             mirror).
     """
 
     books: ClassVar[Sequence[Sequence[Mapping[str, Any]]]] = ()
     rows: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    prices: ClassVar[Mapping[str, PriceList]] = {}
     mirrors: ClassVar[bool] = True
 
     @pytest.fixture(params=[*ROUNDINGS, "none"])
@@ -90,7 +92,7 @@ class StrategyConformance:
         """The lines that count add up to the total of every row; net = base - discount; gross = net + tax."""
         for number, steps in enumerate(self.books):
             book = self.made(steps, rounding)
-            priced = book.price(self.drawn(book, number), receipts=True, errors="column").collect()
+            priced = book.price(self.drawn(book, number), prices=self.prices, receipts=True, errors="column").collect()
             for row in priced.filter(pl.col("pricing_error").is_null()).iter_rows(named=True):
                 with localcontext(EXACT):
                     assert sum(line["amount"] for line in row["receipt"] if line["adds_to_total"]) == row["gross"]
@@ -108,13 +110,14 @@ class StrategyConformance:
             frame = self.drawn(book, number).filter(pl.col("quantity") > 0)
             turned = frame.with_columns(quantity=pl.lit(0, dtype=pl.Decimal(30, 3)) - pl.col("quantity"))
             charged, credited = (
-                book.price(rows, errors="column").collect()["gross"].to_list() for rows in (frame, turned)
+                book.price(rows, prices=self.prices, errors="column").collect()["gross"].to_list()
+                for rows in (frame, turned)
             )
             with localcontext(EXACT):
                 assert [None if amount is None else -amount for amount in charged] == credited
 
     def _compare(self, book: PriceBook, frame: pl.DataFrame) -> None:
-        priced = book.price(frame, receipts=True, errors="column").collect()
+        priced = book.price(frame, prices=self.prices, receipts=True, errors="column").collect()
         rows = frame.to_dicts()
         whole = book.concerns_documents() and "document_id" in frame.columns
         groups: dict[object, list[int]] = {}
@@ -123,7 +126,7 @@ class StrategyConformance:
         for members in groups.values():
             reasons = [priced["pricing_error"][index] for index in members]
             try:
-                receipts = book.quote_document([rows[index] for index in members]).receipts
+                receipts = book.quote_document([rows[index] for index in members], prices=self.prices).receipts
             except PricingError as error:
                 receipts = ()
                 assert reasons == _reasons(error, len(members)), [rows[index] for index in members]  # noqa: PT017
