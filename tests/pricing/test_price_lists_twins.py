@@ -69,6 +69,7 @@ class Case:
     asked: list[dict[str, Any]]
     zone: str | None
     known_at: dt.datetime | None
+    kind: str
 
     @property
     def dated(self) -> bool:
@@ -136,7 +137,7 @@ def cases(draw: st.DrawFn) -> Case:
     if not draw(st.booleans()):
         for line in asked:
             del line["known_at"]
-    return Case(rows, asked, zone, draw(st.none() | st.sampled_from(KNOWN)))
+    return Case(rows, asked, zone, draw(st.none() | st.sampled_from(KNOWN)), kind)
 
 
 def listed(case: Case) -> PriceList:
@@ -183,9 +184,8 @@ def winners(case: Case, line: Mapping[str, Any]) -> list[int]:
 
 
 def frame_of(case: Case) -> pl.DataFrame:
-    day = next((line["day"] for line in case.asked if line["day"] is not None), dt.date(2026, 1, 1))
-    zone = "UTC" if isinstance(day, dt.datetime) and day.tzinfo is not None else None
-    kind = pl.Datetime("us", zone) if isinstance(day, dt.datetime) else pl.Date()
+    zone = "UTC" if case.kind == "instant" else None
+    kind = pl.Date() if case.kind == "date" else pl.Datetime("us", zone)
     schema = dict.fromkeys((*NAMES,), pl.String()) | {"day": kind, "quantity": pl.Decimal(38, 5)}
     if "known_at" in case.asked[0]:
         schema["known_at"] = pl.Datetime("us", "UTC")

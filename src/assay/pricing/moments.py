@@ -16,6 +16,9 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 Window = tuple[int | None, int | None]
 """From when, and until when (no longer part of it), in microseconds since the epoch; None is open."""
 
+Days = tuple[dt.date | None, dt.date | None]
+"""From which day, and to which (not included); None is open."""
+
 
 @lru_cache(maxsize=256)
 def zone_info(name: str) -> ZoneInfo:
@@ -117,7 +120,7 @@ def shown_instant(at: int | None, zone: str | None) -> dt.datetime | None:
     return (_EPOCH + at * _MICROSECOND).astimezone(zone_info(zone or "UTC"))
 
 
-def days_window(days: tuple[dt.date | None, dt.date | None], zone: str | None) -> Window:
+def days_window(days: Days, zone: str | None) -> Window:
     """From the first moment of a day of the zone to the first of another; None is open."""
     start, end = days
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.money import EXACT, exact_decimal
+from assay.pricing.moments import Days, days_window
 
 NO_RATE = "no rate from"
 """How the reason begins, after the step's id, for which a row without a rate is not priced; its currency follows."""
@@ -19,11 +20,11 @@ NO_RATE = "no rate from"
 RATE_PLACES = 18
 """Decimal places of the column fx_rate; a rate has at most as many, and as many digits before the point."""
 
+WINDOW = ("start", "end")
+"""Columns of `RatesTable.windows`."""
+
 # A table keeps as many of itself, as it was known at so many moments.
 _KEPT = 16
-
-Days = tuple[dt.date | None, dt.date | None]
-"""From which day, and to which (not included); None is open."""
 
 
 @runtime_checkable
@@ -56,6 +57,7 @@ class RatesTable:
     def __init__(self, rates: Mapping[str, str | int | Decimal] | pl.DataFrame) -> None:
         self.dated = isinstance(rates, pl.DataFrame) and "valid_from" in rates.columns
         self.known: list[int] = []
+        self._windows: dict[object, pl.DataFrame] = {}
         self._rates: dict[str, Decimal] = {}
         self._days: dict[str, list[dt.date]] = {}
         self._by_day: dict[str, list[Decimal]] = {}
@@ -83,6 +85,25 @@ class RatesTable:
                 self._as_of.pop(next(iter(self._as_of)))
             self._as_of[number] = RatesTable(self._known_by(number))
         return self._as_of[number]
+
+    def versions(self) -> Iterator[RatesTable]:
+        """The table as it was known at first, and after each moment of `known`."""
+        for number in range(len(self.known) + 1):
+            yield self if number == len(self.known) else RatesTable(self._known_by(number))
+
+    def windows(self, missing: str, max_age: int | None, zone: str | None) -> pl.DataFrame:
+        """The frame of a dated table, and from when to when each rate counts: `WINDOW`, as `moments.Window`."""
+        key = (missing, max_age, zone)
+        if key not in self._windows:
+            frame = self.frame()
+            windows = [
+                days_window(self.window(currency, day, missing, max_age), zone)
+                for currency, day in frame.select("currency", "valid_from").iter_rows()
+            ]
+            ends = ([window[place] for window in windows] for place in (0, 1))
+            columns = [pl.Series(name, values, dtype=pl.Int64) for name, values in zip(WINDOW, ends, strict=True)]
+            self._windows[key] = frame.with_columns(columns)
+        return self._windows[key]
 
     def _known_by(self, number: int) -> pl.DataFrame:
         """The last rate of each currency and day of those known by the first so many moments."""
@@ -148,9 +169,7 @@ class RatesTable:
             return None
         return self._by_day[currency][index], days[index]
 
-    def window(
-        self, currency: str, day: dt.date, missing: str, max_age: int | None
-    ) -> tuple[dt.date | None, dt.date | None]:
+    def window(self, currency: str, day: dt.date, missing: str, max_age: int | None) -> Days:
         """The days on which the rate of a day is the one that `on` finds: from, and to (not included); None is open."""
         days = self._days[currency]
         index = bisect_left(days, day)

@@ -16,7 +16,7 @@ from assay.errors import ConfigurationError
 from assay.money import Scaled, has_minor_units, minor_units, plain
 from assay.pricing.batch import Amount, BatchRating, Note
 from assay.pricing.moments import days_window
-from assay.pricing.rates import NO_RATE, RATE_PLACES, RatesTable, checked_rate
+from assay.pricing.rates import NO_RATE, RATE_PLACES, WINDOW, RatesTable, checked_rate
 from assay.pricing.rating import Exact, Rating, Wording
 from assay.pricing.receipt import DIVIDED
 from assay.pricing.registry import register
@@ -30,7 +30,9 @@ InlineRates = Annotated[
 
 # A table of all days is made for the twin; rates of more days than this are refused.
 _MOST_DAYS = 20_000_000
-_WINDOW = ("start", "end")
+# Of tables that were corrected at more moments, rows that say themselves what they know are left to the reference.
+_MOST_VERSIONS = 64
+_VERSION = "version"
 
 
 @register
@@ -185,24 +187,42 @@ class Convert(Step):
         at.convert(self.to, rate, converted, Note(self._what(), at.sums.net, rate), day)
 
     def _known(self, at: BatchRating) -> RatesTable:
-        """The table as it was known; where that differs between rows, they are for the reference."""
+        """The table as it was known; where that differs between rows, the last known."""
         table = self._table(at.terms)
-        if table.known and at.known() is not None:
+        if not table.known or at.known() is None:
+            return table.as_of(at.terms.known_at)
+        if self.date is None or len(table.known) > _MOST_VERSIONS:
             at.doubt(pl.lit(value=True))
-        return table.as_of(at.terms.known_at)
+        return table
+
+    def _versions(self, at: BatchRating) -> tuple[pl.DataFrame, pl.Expr]:
+        """The rates of each version of the table, and which version each row goes by."""
+        table = self._known(at)
+        known = at.known() if table.known else None
+        if known is None or len(table.known) > _MOST_VERSIONS:
+            return self._rates_of(table, at.terms).with_columns(pl.lit(0).alias(_VERSION)), pl.lit(0)
+        versions = list(table.versions())
+        for one in versions:
+            self._check_own(one)
+        frames = [
+            self._rates_of(one, at.terms).with_columns(pl.lit(number).alias(_VERSION))
+            for number, one in enumerate(versions)
+        ]
+        reached = pl.sum_horizontal([(known >= moment).cast(pl.Int32) for moment in table.known])
+        return pl.concat(frames), at.keep(pl.when(known.is_null()).then(pl.lit(len(table.known))).otherwise(reached))
+
+    def _rates_of(self, table: RatesTable, terms: Terms) -> pl.DataFrame:
+        return table.windows(self.on_missing, self.max_age, terms.zone) if terms.resolves else table.frame()
 
     def _dated_rate(self, at: BatchRating, date: str) -> tuple[Scaled, pl.Expr]:
         day = at.day(date)
-        table = self._known(at)
-        rates = table.frame()
-        if at.terms.resolves:
-            rates = rates.with_columns(self._windows(rates, table, at.terms.zone))
+        rates, version = self._versions(at)
         grid = _every_day(rates, self.on_missing)
         currency = pl.lit(at.currency) if isinstance(at.currency, str) else at.currency
         # Beyond the last day (before the first) the rate is that day's, as far as max_age allows.
         days = grid["day"]
         edge = day if self.on_missing == "error" else day.clip(pl.lit(days.min()), pl.lit(days.max()))
-        found = at.join(grid, {"currency": currency, "day": edge})
+        found = at.join(grid, {"currency": currency, _VERSION: version, "day": edge})
         home = currency == self.to
         age = (day - found["valid_from"]).dt.total_days()
         wrong_side = age < 0 if self.on_missing != "next" else age > 0
@@ -213,33 +233,25 @@ class Convert(Step):
         one = Scaled.literal(Decimal(1))
         rate = at.chosen(home, one, Scaled(units, RATE_PLACES))
         if at.terms.resolves:
-            at.hold(*(pl.when(~home).then(found[name]) for name in _WINDOW))
+            at.hold(*(pl.when(~home).then(found[name]) for name in WINDOW))
         return rate, at.keep(pl.when(home).then(day).otherwise(found["valid_from"]))
-
-    def _windows(self, rates: pl.DataFrame, table: RatesTable, zone: str | None) -> list[pl.Series]:
-        """From when to when each rate is the one that counts, in microseconds since the epoch."""
-        windows = [
-            days_window(table.window(currency, day, self.on_missing, self.max_age), zone)
-            for currency, day in rates.select("currency", "valid_from").iter_rows()
-        ]
-        columns = ([window[place] for window in windows] for place in (0, 1))
-        return [pl.Series(name, values, dtype=pl.Int64) for name, values in zip(_WINDOW, columns, strict=True)]
 
 
 def _every_day(frame: pl.DataFrame, missing: str) -> pl.DataFrame:
-    """Each currency's rate on each day between the first and the last: currency, day, rate, valid_from."""
+    """Each currency's rate on each day between the first and the last: currency, version, day, rate, valid_from."""
     dated = frame.select("currency", pl.col("valid_from").alias("day"), pl.exclude("currency"))
     if missing == "error" or not dated.height:
         return dated
     days = dated.select(pl.date_range(pl.col("day").min(), pl.col("day").max()).alias("day"))
-    currencies = dated.select("currency").unique(maintain_order=True)
+    by = ["currency", _VERSION]
+    currencies = dated.select(by).unique(maintain_order=True)
     if days.height * currencies.height > _MOST_DAYS:
         raise ConfigurationError(
             f"rates of {currencies.height} currencies over {days.height} days are too many: leave some out"
         )
     grid = currencies.join(days, how="cross").sort("day")
     strategy: Literal["backward", "forward"] = "backward" if missing == "previous" else "forward"
-    made = grid.join_asof(dated.sort("day"), on="day", by="currency", strategy=strategy, check_sortedness=False)
+    made = grid.join_asof(dated.sort("day"), on="day", by=by, strategy=strategy, check_sortedness=False)
     return made.filter(pl.col("rate").is_not_null())
 
 

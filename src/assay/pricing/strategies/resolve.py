@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -112,7 +111,8 @@ class Resolve(Step):
                 raise at.error(f'price "{row.id}" of {self.table} has no {column}')
             at.give(name, value, row.id, home=row.match[MATCH.index("currency")] is None)
         at.resolve(row.id, prices.windows(at.terms.zone)[row.number - 1])
-        at.record(Wording(self._told(prices, row), counts=False), Decimal(0), Decimal(0))
+        nothing = 0 * at.terms.unit(at.currency)
+        at.record(Wording(self._told(prices, row), counts=False), nothing, nothing)
 
     def check(self, prices: PriceList, zone: str | None) -> None:
         """See that the step says what such a list needs.
