@@ -24,7 +24,12 @@ FIRST = dt.date(2026, 3, 25)  # the clocks of Berlin jump on the 29th
 DAYS = [FIRST + dt.timedelta(days=number) for number in range(8)]
 KNOWN = [dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (2, 4, 6)]
 RATES = pl.Schema(
-    {"currency": pl.String, "valid_from": pl.Date, "rate": pl.Decimal(38, 18), "known_from": pl.Datetime("us", "UTC")}
+    {
+        "currency": pl.String(),
+        "valid_from": pl.Date(),
+        "rate": pl.Decimal(38, 18),
+        "known_from": pl.Datetime("us", "UTC"),
+    }
 )
 
 
