@@ -113,6 +113,8 @@ def test_march_as_known_in_march_after_the_corrections_of_april(shop: Path) -> N
     (shop / "prices.csv").write_text(APRIL)
     again = document(assay("run", "shop", "--known-at", AS_IN_MARCH, "--json"))
     assert again["status"] == "published"
+    assert (first.get("known_at"), again["known_at"]) == (None, AS_IN_MARCH)
+    assert f"prices   as known at {AS_IN_MARCH}" in assay("runs", "show", again["id"]).stdout
     assert again["id"] != first["id"]
     assert published(shop) == before
 

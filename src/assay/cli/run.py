@@ -173,6 +173,8 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
     )
     _print_project(result)
+    if result.known_at is not None:
+        print_labelled("prices", f"as known at {result.known_at}")
     _print_finished(result)
     if counts["read"] or not result.error:
         _print_records(result)
@@ -216,6 +218,11 @@ def _print_project(result: Result) -> None:
 def _print_finished(result: Result) -> None:
     for run in result.finished:
         print_labelled("finished", f"run {run}, which had died while it published; all of it is published now")
+
+
+def _print_known(result: Result) -> None:
+    if result.known_at is not None:
+        print_labelled("prices", f"as known at {result.known_at}")
 
 
 def _print_repeats(result: Result) -> None:

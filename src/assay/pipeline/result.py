@@ -30,6 +30,7 @@ class Result:
         dry_run: Whether all went well and publishing alone was left out, on request.
         started: When it began, in UTC as ISO 8601 has it.
         params: Its parameters.
+        known_at: As far as prices and rates were known then it has priced, if it was told so; in UTC, in ISO 8601.
         parent: Of a replay, the run whose rejects it has read.
         project: The project folder that keeps its history.
         repeats: Whether this is the result of an earlier run, which has published the same already: nothing was done.
@@ -48,6 +49,7 @@ class Result:
     dry_run: bool = False
     started: str = ""
     params: dict[str, Any] = field(default_factory=dict)
+    known_at: str | None = None
     parent: str | None = None
     project: str = ""
     repeats: bool = False
@@ -123,6 +125,8 @@ class Result:
             "lookups": self.lookups,
             "seconds": round(self.seconds, 3),
         }
+        if self.known_at is not None:
+            made["known_at"] = self.known_at
         if self.booked:
             made["booked"] = self.booked
         if self.warnings:
@@ -174,6 +178,7 @@ def result_of(run: Run, store_url: str) -> Result:
         dry_run=(run.error or {}).get("type") == "DryRun",
         started=run.started,
         params=dict(run.definition.get("params", {})),
+        known_at=run.definition.get("known_at"),
         parent=run.parent,
         project=run.definition.get("project", ""),
         store_url=store_url,
