@@ -173,8 +173,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         Text.assemble(f"{result.pipeline}  ", (word, style), f"  run {result.id}  {result.seconds:.1f} s{rate}")
     )
     _print_project(result)
-    if result.known_at is not None:
-        print_labelled("prices", f"as known at {result.known_at}")
+    _print_known(result)
     _print_finished(result)
     if counts["read"] or not result.error:
         _print_records(result)
