@@ -5,6 +5,7 @@ python -m benchmarks.child batches lines.jsonl                  # `assay.scan` i
 python -m benchmarks.child sink lines.jsonl out.parquet         # `assay.scan` into a file
 python -m benchmarks.child price lines.parquet out.parquet      # a book of documents over a file
 python -m benchmarks.child stage Jsonl DIR 1000000              # so many rows through a sink
+python -m benchmarks.child book DIR 1000000 1                   # so many lines to a ledger, so much dearer
 python -m benchmarks.child run REPORT orders --output DIR       # `assay run`, with its peak written into REPORT
 """
 
@@ -94,6 +95,13 @@ def _stage(kind: str, folder: Path, count: int) -> dict[str, Any]:
     return {}
 
 
+def _book(folder: Path, count: int, dearer: int) -> dict[str, Any]:
+    from benchmarks.booking import book, lines  # noqa: PLC0415 - as above
+
+    booking = book(folder, lines(count, dearer=dearer))
+    return {"new": booking.new, "corrected": booking.corrected}
+
+
 def _run(report: Path, arguments: list[str]) -> None:
     from assay.cli import main  # noqa: PLC0415 - as above
 
@@ -117,6 +125,8 @@ def _measure(what: str, *arguments: str) -> None:
             found = _price(Path(path), Path(into))
         case "stage", kind, folder, count:
             found = _stage(kind, Path(folder), int(count))
+        case "book", folder, count, dearer:
+            found = _book(Path(folder), int(count), int(dearer))
         case _:
             sys.exit(__doc__)
     sys.stdout.write(json.dumps(found | {"peak": peak_bytes()}))

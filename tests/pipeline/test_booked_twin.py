@@ -202,7 +202,9 @@ class Ledger:
         waiting.write(bound.take(frame[start::frames]) for start in range(frames))
         booking = Booking()
         stored = None if self.booked is None else self.booked.lazy()
-        made = list(bound.entries(waiting, stored, f"run{self.runs}", booking, whole=whole))
+        made = list(
+            bound.entries(waiting, stored, self.folder / f"{self.runs}.parts", f"run{self.runs}", booking, whole=whole)
+        )
         self.booked = pl.concat([frame for frame in (self.booked, *made, empty(bound)) if frame is not None])
         return booking
 

@@ -16,14 +16,16 @@ Which rows a run lacks, it knows only of what it has read as a whole: `scope` na
 values a run has all records, or none. An incremental run and a replay read parts, and take nothing for gone.
 
 What is decided is decided on one state of the ledger: the sink refuses to publish if somebody else has published since.
-The rows wait on disk and are compared part by part; of the ledger, a part's keys are what comes into memory.
+The rows wait on disk. Few are joined with the ledger as it lies there; many are spread over parts by their keys, and
+the ledger with them, so that it is read once, and only a part of either is in memory.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import polars as pl
@@ -43,7 +45,11 @@ Correction = Literal["current", "original"]
 Gone = Literal["keep", "reverse"]
 """What is done with lines of which a run has no row any more."""
 
+# Rows that are compared together, and how many files are written at once where there are more.
 _PART_ROWS: Final = 262_144
+_MOST_PARTS: Final = 256
+# Names that begin with "_" are never those of a user's column.
+_PART: Final = "_part"
 
 
 @dataclass(frozen=True)
@@ -207,13 +213,14 @@ class OpenBooked:
         return pl.concat([stored, new])
 
     def entries(
-        self, waiting: Spool, stored: pl.LazyFrame | None, run: str, booking: Booking, *, whole: bool
+        self, waiting: Spool, stored: pl.LazyFrame | None, folder: Path, run: str, booking: Booking, *, whole: bool
     ) -> Iterator[pl.DataFrame]:
         """What is to be booked, part by part.
 
         Args:
             waiting: What `take` gave.
             stored: What is booked, or None.
+            folder: A folder of this output's own, which is not there, for what is too much for memory.
             run: Id of the run.
             booking: Is told how much there was.
             whole: Whether the run has read its sources as a whole, so that it can know what is gone.
@@ -221,14 +228,37 @@ class OpenBooked:
         Raises:
             SinkError: two rows have one key, or what is booked is not what a ledger can be.
         """
-        keeper = self._keeper
+        keeper, scopes = self._keeper, None
         check_unique(waiting.scan(), waiting.rows, tuple(keeper.key), keeper.output)
         stored = pl.LazyFrame(schema=keeper.schema) if stored is None else self._widened(stored)
-        for rows in _parts(waiting):
-            last = keeper.last(stored, rows.select(keeper.key))
-            yield keeper.entries(rows, last, run, booking)
         if whole:
-            yield from self._end(waiting.scan(), stored, run, booking)
+            booking.absent = 0
+            if self._scope:
+                scopes = waiting.scan().select(self._scope).unique().collect(engine="streaming")
+        for rows, booked in self._parts(waiting, stored, folder):
+            keys = rows.select(keeper.key)
+            yield keeper.entries(rows, keeper.last(booked, keys), run, booking)
+            if scopes is not None and self._gone == "reverse":
+                yield keeper.reversals(keeper.gone(booked, keys, scopes), run, booking)
+            elif scopes is not None and booking.absent is not None:
+                booking.absent += keeper.count_absent(booked, keys, scopes)
+        if whole and scopes is None:
+            booked_now = booking.unchanged + booking.corrected + booking.beyond
+            booking.absent = keeper.count_open(stored) - booked_now
+
+    def _parts(self, waiting: Spool, stored: pl.LazyFrame, folder: Path) -> Iterator[tuple[pl.DataFrame, pl.LazyFrame]]:
+        """Rows, and entries among which are all of their keys; each key and each entry once, if there are several."""
+        rows, entries = self.rows, self.schema
+        if waiting.rows <= _PART_ROWS:
+            yield _together(waiting, rows), stored
+            return
+        parts = min(waiting.rows // _PART_ROWS + 1, _MOST_PARTS)
+        # By their keys, so that the ledger is read once, however many rows there are.
+        spread = _spread(waiting, rows, self._keeper.key, folder / "rows", parts)
+        batches = stored.collect_batches(chunk_size=_PART_ROWS, maintain_order=False)
+        booked = _spread(batches, entries, self._keeper.key, folder / "entries", parts)
+        for mine, there in zip(spread, booked, strict=True):
+            yield _together(mine, rows), there.scan()
 
     def _widened(self, stored: pl.LazyFrame) -> pl.LazyFrame:
         """What is booked, with nulls in columns that come with this run."""
@@ -241,20 +271,6 @@ class OpenBooked:
                 )
         new = [pl.lit(None, dtype).alias(name) for name, dtype in self.rows.items() if name not in there]
         return stored.with_columns(new).select(self.schema.names())
-
-    def _end(self, rows: pl.LazyFrame, stored: pl.LazyFrame, run: str, booking: Booking) -> Iterator[pl.DataFrame]:
-        keeper = self._keeper
-        keys = rows.select(keeper.key)
-        if not self._scope:
-            booked_now = booking.unchanged + booking.corrected + booking.beyond
-            booking.absent = keeper.count_open(stored) - booked_now
-            return
-        scopes = rows.select(self._scope).unique().collect(engine="streaming")
-        if self._gone == "keep":
-            booking.absent = keeper.count_absent(stored, keys, scopes)
-            return
-        booking.absent = 0
-        yield keeper.reversals(keeper.gone(stored, keys, scopes), run, booking)
 
 
 def check_booked(name: str, outputs: Mapping[str, Any], *, incremental: bool) -> None:
@@ -275,15 +291,31 @@ def check_booked(name: str, outputs: Mapping[str, Any], *, incremental: bool) ->
             )
 
 
-def _parts(waiting: Spool) -> Iterator[pl.DataFrame]:
+def _together(frames: Spool, schema: pl.Schema) -> pl.DataFrame:
+    made: pl.DataFrame = pl.concat([pl.DataFrame(schema=schema), *frames])
+    return made
+
+
+def _spread(
+    frames: Iterable[pl.DataFrame], schema: pl.Schema, key: Sequence[str], folder: Path, parts: int
+) -> list[Spool]:
+    """Frames on disk, in so many parts by their keys."""
+    spools = [Spool(folder / str(number), schema) for number in range(parts)]
     held: list[pl.DataFrame] = []
-    for frame in waiting:
-        if held and sum(one.height for one in held) + frame.height > _PART_ROWS:
-            yield pl.concat(held)
-            held = []
+
+    def write() -> None:
+        together = pl.concat(held).with_columns((pl.struct(key).hash() % parts).alias(_PART))
+        for (number,), part in together.partition_by(_PART, as_dict=True, include_key=False).items():
+            spools[number].write([part])
+        held.clear()
+
+    for frame in frames:
         held.append(frame)
+        if sum(one.height for one in held) >= _PART_ROWS:
+            write()
     if held:
-        yield pl.concat(held)
+        write()
+    return spools
 
 
 def _date(given: dt.date | str | None, word: str, context: Context) -> dt.date | None:

@@ -119,7 +119,7 @@ class Bookkeeper:
         found = stored.join(keys.lazy(), on=list(self.key), how="semi").collect(engine="streaming")
         return self._last(found)
 
-    def gone(self, stored: pl.LazyFrame, keys: pl.LazyFrame, scopes: pl.DataFrame) -> pl.DataFrame:
+    def gone(self, stored: pl.LazyFrame, keys: pl.DataFrame, scopes: pl.DataFrame) -> pl.DataFrame:
         """The last entries of keys that are booked within some scopes, and have no row, where a line is booked now."""
         found = self._absent(stored, keys, scopes).collect(engine="streaming")
         return self._last(found).filter(pl.col("entry") != REVERSAL)
@@ -129,7 +129,7 @@ class Bookkeeper:
         sign = pl.when(pl.col("entry") == REVERSAL).then(-1).otherwise(1)
         return int(stored.select(sign.sum()).collect(engine="streaming").item())
 
-    def count_absent(self, stored: pl.LazyFrame, keys: pl.LazyFrame, scopes: pl.DataFrame) -> int:
+    def count_absent(self, stored: pl.LazyFrame, keys: pl.DataFrame, scopes: pl.DataFrame) -> int:
         """How many lines are booked now within some scopes of which the run has no row."""
         return self.count_open(self._absent(stored, keys, scopes))
 
@@ -170,10 +170,10 @@ class Bookkeeper:
         self._add(booking.difference, made)
         return made.select(self.schema.names())
 
-    def _absent(self, stored: pl.LazyFrame, keys: pl.LazyFrame, scopes: pl.DataFrame) -> pl.LazyFrame:
+    def _absent(self, stored: pl.LazyFrame, keys: pl.DataFrame, scopes: pl.DataFrame) -> pl.LazyFrame:
         # A reversal has the scope of the line that it reverses, so within a scope the last entry says how it stands.
         inside = stored.join(scopes.lazy(), on=scopes.columns, how="semi", nulls_equal=True)
-        return inside.join(keys, on=list(self.key), how="anti")
+        return inside.join(keys.lazy(), on=list(self.key), how="anti")
 
     def _last(self, entries: pl.DataFrame) -> pl.DataFrame:
         last = entries.sort("entry_number", descending=True).unique(list(self.key), keep="first", maintain_order=True)
@@ -280,6 +280,8 @@ class Bookkeeper:
 
     def _add(self, sums: Amounts, entries: pl.DataFrame) -> None:
         """Add up the amounts that are columns of their own."""
+        if entries.is_empty():
+            return
         columns = [name for name in self.amounts if name in self.rows]
         currency = pl.lit("") if self.currency is None else pl.col(self.currency).cast(pl.String()).fill_null("")
         wide = {name: pl.Decimal(38, getattr(self.rows[name], "scale", 0)) for name in columns}

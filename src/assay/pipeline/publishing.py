@@ -150,7 +150,8 @@ class Publication:
     def _book(self, name: str, output: OpenBooked, run: str, *, whole: bool) -> None:
         target, booking = self._targets[name], Booking()
         # The sink notes what is read here, and publishes nothing if there is something else when it publishes.
-        for entries in output.entries(self._wait(name, output), target.read(), run, booking, whole=whole):
+        waiting, folder = self._wait(name, output), self._staging / f"{name}.parts"
+        for entries in output.entries(waiting, target.read(), folder, run, booking, whole=whole):
             self.rows[name] += entries.height
             target.stage(entries)
         self.bookings[name] = booking
