@@ -332,6 +332,8 @@ def test_files_that_stay_when_a_column_is_added_are_not_written_anew(tmp_path: P
 def test_a_name_that_deltalake_misreads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="a%20b has a % and two hexadecimal digits"):
         opened(tmp_path, path="a%20b")
+    with pytest.raises(ConfigurationError, match="has a control character"):
+        opened(tmp_path, path="a\nb")
 
 
 def test_a_table_may_have_any_other_name(tmp_path: Path) -> None:
