@@ -49,7 +49,7 @@ def test_a_process_that_ends_at_any_step_leaves_what_can_be_published_once(
             for number, step in enumerate(steps, start=1)
         ]
     )
-    assert [first for first, _ in codes].count(9) >= min(10, len(steps) - 2), "too few were killed to tell"
+    assert [first for first, _ in codes].count(9) >= 5, "too few were killed to tell"
     found = sink.open(tmp_path, tmp_path / "s", "lines", default="x.db").read()
     assert found is not None
     runs = list(range(1, len(steps) + 1))
