@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.cli.using import assay, document
+from tests.cli.using import assay, document, tree
 
 PIPELINE = """
 from decimal import Decimal
@@ -89,3 +89,37 @@ def test_wait_takes_no_word_away(feed: Path) -> None:
 def test_a_replay_is_quiet_and_waits(run: str) -> None:
     done = assay("rejects", "replay", run, "--quiet", "--wait-seconds", "5")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_run_store_that_goes_away_during_a_run_stops_it(project: Path, how: str) -> None:
+    text = PIPELINE.replace("feed = Pipeline", f"{GONE}\n\nfeed = Pipeline").replace(
+        "    params=Params,\n", "    params=Params,\n    steps=[gone],\n"
+    )
+    (project / "pipelines/feed.py").write_text(text)
+    (project / "in").mkdir()
+    (project / "in/1.jsonl").write_text('{"customer": "a", "net": "1.00"}\n')
+    (project / "how").write_text("keep")
+    assert assay("run", "feed").exit_code == 0
+    (project / "in/2.jsonl").write_text('{"customer": "a", "net": "2.00"}\n')
+    (project / "how").write_text(how)
+    before = tree(project / "out")
+    done = assay("run", "feed")
+    assert done.exit_code == 1
+    assert "the file of the run store was deleted or replaced while the run was under way; nothing was" in done.stderr
+    assert tree(project / "out") == before
+
+
+GONE = """
+def gone(rows):
+    import pathlib
+    import shutil
+
+    # Before there are rows, it is only asked for its columns.
+    how = pathlib.Path("how").read_text() if rows.collect().height else "keep"
+    if how != "keep":
+        pathlib.Path(".assay/runs.db").rename("kept.db")
+    if how == "replaced":
+        shutil.copy("kept.db", ".assay/runs.db")
+    return rows
+"""

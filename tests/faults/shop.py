@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
+from psycopg import sql
+from tests.postgres import Cluster
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 REJECTS = 3
@@ -66,12 +69,61 @@ class Found:
             setattr(self, name, getattr(self, name) + value)
 
 
+class KeptDatabase:
+    """A database of PostgreSQL that can be put back to how it was."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster = cluster
+        self._name = sql.Identifier(name)
+        self._kept = sql.Identifier(f"{name}_kept")
+        self.name = name
+        self.url = cluster.url(name)
+
+    def keep(self) -> None:
+        """Keep it as it is now."""
+        self._copy(self._name, self._kept)
+
+    def reset(self) -> None:
+        """Go back to what was kept."""
+        self._copy(self._kept, self._name)
+
+    def forget(self) -> None:
+        """Drop what was kept."""
+        with self._cluster.connected() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(self._kept))
+
+    def lines(self) -> list[Row]:
+        """The rows of the table `lines`, none where there is no such table."""
+        with self._cluster.connected(self.name) as connection:
+            try:
+                return connection.execute("SELECT id, customer, net FROM lines").fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+
+    def _copy(self, source: sql.Identifier, target: sql.Identifier) -> None:
+        with self._cluster.connected() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(target))
+            # A process that was killed may leave a backend that has not noticed yet, and a template must have none.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+                [source.as_string()[1:-1]],
+            )
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(target, source))
+
+
 class Shop:
     """The project in a folder."""
 
-    def __init__(self, folder: Path, outputs: dict[str, str] | None = None, imports: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        outputs: dict[str, str] | None = None,
+        imports: str = "",
+        database: KeptDatabase | None = None,
+    ) -> None:
         self.folder = folder
         self.outputs = outputs or {}
+        self.database = database
         (folder / "pipelines").mkdir(parents=True)
         more = "\n".join(f'        "{name}": {text},' for name, text in self.outputs.items())
         (folder / "pipelines/shop.py").write_text(PIPELINE.format(imports=imports, outputs=more))
@@ -109,6 +161,9 @@ class Shop:
 
     def read(self, name: str) -> list[Row]:
         """The rows of one of the further outputs."""
+        if name == "postgresql":
+            assert self.database is not None
+            return self.database.lines()
         path = self.folder / "out" / {"jsonl": "lines.jsonl", "delta": "delta"}[name]
         if not path.exists():
             return []
@@ -159,12 +214,16 @@ class Shop:
         kept = self.folder.with_name(f"{self.folder.name}.kept")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self.folder, kept, symlinks=True)
+        if self.database is not None:
+            self.database.keep()
         return kept
 
     def reset(self, kept: Path) -> None:
         """Go back to what was kept; in the same place, as outputs are remembered by where they are."""
         shutil.rmtree(self.folder)
         shutil.copytree(kept, self.folder, symlinks=True)
+        if self.database is not None:
+            self.database.reset()
 
     def _table(self, name: str) -> list[Row]:
         return [(id_, customer, Decimal(net)) for id_, customer, net in self._query(f'SELECT * FROM "{name}"')]

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.shop import ASSAY, REJECTS, Found, Shop
+from tests.faults.shop import ASSAY, REJECTS, Found, KeptDatabase, Shop
+from tests.postgres import Cluster
 
 CALLS = "fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,ftruncate"
 
@@ -72,6 +73,16 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
             monkeypatch.delenv(name)
     outputs, imports = more_outputs()
     return Shop(tmp_path / "shop", outputs, imports)
+
+
+@pytest.fixture
+def shop_on_postgresql(shop: Shop, tmp_path: Path, cluster: Cluster) -> Iterator[Shop]:
+    """The same shop with a table of PostgreSQL in place of the further files."""
+    with cluster.database() as name:
+        database = KeptDatabase(cluster, name)
+        outputs = {"postgresql": f'Rows(to=Sql("lines", mode="append", url="{database.url}"))'}
+        yield Shop(tmp_path / "on_postgresql", outputs, database=database)
+        database.forget()
 
 
 def strace() -> str:
@@ -193,6 +204,13 @@ def test_a_few_steps_of_the_protocol(shop: Shop, capsys: pytest.CaptureFixture[s
     campaign.see(capsys)
 
 
+def test_a_few_steps_on_postgresql(shop_on_postgresql: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = Campaign(shop_on_postgresql, [0], 1)
+    for number, when in [(6, "before"), (8, "after")]:
+        assert campaign.broken_off(at_step(number, when))
+    campaign.see(capsys)
+
+
 def to_the_end(campaign: Campaign, command: Callable[[int], list[str]], numbers: Iterable[int]) -> None:
     for number in numbers:
         if not campaign.broken_off(command(number)):
@@ -202,7 +220,11 @@ def to_the_end(campaign: Campaign, command: Callable[[int], list[str]], numbers:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("old", [[], [0]], ids=["first run", "later run"])
-def test_every_system_call(shop: Shop, old: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("where", ["shop", "shop_on_postgresql"])
+def test_every_system_call(
+    where: str, request: pytest.FixtureRequest, old: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop: Shop = request.getfixturevalue(where)
     campaign = Campaign(shop, old, 1)
     points = calls_of(shop, campaign.kept)
     # Which thread makes a call, and how often a database looks again, is not the same in every run.
@@ -214,7 +236,10 @@ def test_every_system_call(shop: Shop, old: list[int], capsys: pytest.CaptureFix
 @pytest.mark.campaign
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("old", [[], [0]], ids=["first run", "later run"])
-def test_every_step_of_the_protocol(shop: Shop, old: list[int], when: str, capsys: pytest.CaptureFixture[str]) -> None:
-    campaign = Campaign(shop, old, 1)
+@pytest.mark.parametrize("where", ["shop", "shop_on_postgresql"])
+def test_every_step_of_the_protocol(
+    where: str, request: pytest.FixtureRequest, old: list[int], when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = Campaign(request.getfixturevalue(where), old, 1)
     to_the_end(campaign, lambda number: at_step(number, when), range(1, 1000))
     campaign.see(capsys)

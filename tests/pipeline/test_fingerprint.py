@@ -30,6 +30,7 @@ from assay import (
     TTLCache,
 )
 from assay.lookups import LookupContext, OpenLookup
+from assay.pipeline.fingerprint import describe
 from assay.pipeline.plan import make_plan
 
 
@@ -121,3 +122,11 @@ class Ours:
 def test_a_lookup_of_your_own_is_known_by_its_class_and_what_it_was_told() -> None:
     one, same, other = (pipeline(Lookup(Ours(place), on="sku")).fingerprint() for place in ("a", "a", "b"))
     assert one == same != other
+
+
+def test_names_mean_the_same_in_any_order() -> None:
+    def price(*names: str) -> Price:
+        return Price("book.toml", inputs={name: name.upper() for name in names})
+
+    assert describe(price("quantity", "amount")) == describe(price("amount", "quantity"))
+    assert describe(price("quantity", "amount")) != describe(price("quantity"))

@@ -17,37 +17,18 @@ import pytest
 from deltalake import DeltaTable, Field, Schema, transaction, write_deltalake
 from deltalake.schema import MapType, PrimitiveType
 from polars.testing import assert_frame_equal
+from tests.sinks.using import Published
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks import Delta, Mode, OpenSink, Staged, delta_commit, discard, publish
+from assay.sinks import Delta, Mode, delta_commit, publish
 from assay.sinks.delta_table import Table
 
 LONG = PrimitiveType("long")
 FRAME = pl.DataFrame({"id": [1, 2, 3, 4], "run": "r1", "net": [Decimal("0.10"), None, Decimal("2.50"), Decimal(3)]})
 
 
-def opened(root: Path, mode: Mode = "append", run: str = "r", **arguments: Any) -> OpenSink:
-    sink = Delta(**({"path": "out/lines", "mode": mode, "key": ("id",), "part_rows": 2} | arguments))
-    return sink.open(root, root / "staging" / run, "lines", default="")
-
-
-def prepare(root: Path, run: str, frame: pl.DataFrame, mode: Mode = "append", **arguments: Any) -> Staged:
-    target = opened(root, mode, run, **arguments)
-    target.check(frame.schema)
-    target.stage(frame)
-    return target.prepare()
-
-
-def run(root: Path, name: str, frame: pl.DataFrame = FRAME, mode: Mode = "append", **arguments: Any) -> None:
-    staged = prepare(root, name, frame, mode, **arguments)
-    assert publish(staged, name)
-    discard(staged)
-
-
-def found(root: Path, **arguments: Any) -> pl.DataFrame:
-    rows = opened(root, **arguments).read()
-    assert rows is not None
-    return rows.collect()
+TABLE = Published(Delta, {"path": "out/lines", "key": ("id",), "part_rows": 2}, FRAME)
+opened, prepare, run, found = TABLE.opened, TABLE.prepare, TABLE.run, TABLE.found
 
 
 def files(root: Path) -> list[str]:
@@ -332,6 +313,8 @@ def test_files_that_stay_when_a_column_is_added_are_not_written_anew(tmp_path: P
 def test_a_name_that_deltalake_misreads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="a%20b has a % and two hexadecimal digits"):
         opened(tmp_path, path="a%20b")
+    with pytest.raises(ConfigurationError, match="has a control character"):
+        opened(tmp_path, path="a\nb")
 
 
 def test_a_table_may_have_any_other_name(tmp_path: Path) -> None:

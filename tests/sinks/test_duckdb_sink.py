@@ -19,37 +19,18 @@ import duckdb
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from tests.sinks.using import Published
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks import DuckDb, Mode, OpenSink, Staged, discard, duckdb_table, publish
+from assay.sinks import DuckDb, Mode, duckdb_table, publish
 
 FRAME = pl.DataFrame(
     {"id": [1, 2], "net": pl.Series([Decimal("0.10"), Decimal("-12345678901234567890.00")], dtype=pl.Decimal(38, 2))}
 )
 
 
-def opened(root: Path, mode: Mode = "append", run: str = "r", **arguments: Any) -> OpenSink:
-    sink = DuckDb(**({"table": "lines", "mode": mode} | arguments))
-    return sink.open(root, root / "staging" / run, "lines", default="orders.db")
-
-
-def prepare(root: Path, run: str, frame: pl.DataFrame = FRAME, mode: Mode = "append", **arguments: Any) -> Staged:
-    target = opened(root, mode, run, **arguments)
-    target.check(frame.schema)
-    target.stage(frame)
-    return target.prepare()
-
-
-def run(root: Path, name: str, frame: pl.DataFrame = FRAME, mode: Mode = "append", **arguments: Any) -> None:
-    staged = prepare(root, name, frame, mode, **arguments)
-    assert publish(staged, name)
-    discard(staged)
-
-
-def found(root: Path, **arguments: Any) -> pl.DataFrame:
-    rows = opened(root, **arguments).read()
-    assert rows is not None
-    return rows.collect()
+TABLE = Published(DuckDb, {"table": "lines"}, FRAME)
+opened, prepare, run, found = TABLE.opened, TABLE.prepare, TABLE.run, TABLE.found
 
 
 def query(file: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.sinks.using import Published
 
 from assay.errors import ConfigurationError, SinkError
-from assay.sinks import Mode, OpenSink, Sql, publish
+from assay.sinks import Mode, Sql, publish
 from assay.sinks.sql_database import Database
 
 FRAME = pl.DataFrame(
@@ -21,16 +22,8 @@ FRAME = pl.DataFrame(
 )
 
 
-def opened(root: Path, mode: Mode = "append", **arguments: Any) -> OpenSink:
-    sink = Sql(**({"table": "lines", "mode": mode} | arguments))
-    return sink.open(root, root / "staging", "lines", default="orders.db")
-
-
-def run(root: Path, name: str, frame: pl.DataFrame = FRAME, mode: Mode = "append", **arguments: Any) -> None:
-    target = opened(root, mode, **arguments)
-    target.check(frame.schema)
-    target.stage(frame)
-    assert publish(target.prepare(), name)
+TABLE = Published(Sql, {"table": "lines"}, FRAME)
+opened, run = TABLE.opened, TABLE.run
 
 
 def query(file: Path, sql: str) -> list[tuple[Any, ...]]:

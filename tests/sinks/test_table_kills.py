@@ -1,9 +1,8 @@
-"""Ends of real processes while they publish to Delta and DuckDB: by their own exit, and at each system call."""
+"""Ends of real processes while they publish to Delta and DuckDB: killed at each system call, and several at once."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,8 +16,9 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from tests.sinks.using import staged_by
 
-from assay.sinks import Delta, DuckDb, Mode, Staged
+from assay.sinks import Delta, DuckDb, Mode
 from assay.sinks import publish as sinks_publish
 
 DELTA = Delta("lines", mode="upsert", key=("id",))
@@ -34,60 +34,13 @@ for path in sys.argv[1:]:
     print(publish(json.load(open(path)), path), flush=True)
 """
 
-# One child a step: it publishes its run and ends at the n-th call, with nothing cleaned up. Another one then
-# publishes the same run from the same JSON. The parent opens no table, so forking is safe.
-FORK = """
-import json, os, sys
-import assay.sinks, assay.sinks.delta_commit, deltalake, duckdb
-
-STEPS = [(os, n) for n in ("fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")]
-STEPS += [(deltalake.DeltaTable, "create_write_transaction")]
-STEPS += [(assay.sinks.delta_commit, "create_table_with_add_actions")]
-STEPS += [(duckdb.DuckDBPyConnection, "execute"), (duckdb.DuckDBPyConnection, "close")]
-
-def end_at(at):
-    count = 0
-    def wrapped(original):
-        def call(*args, **kwargs):
-            nonlocal count
-            count += 1
-            if count == at:
-                os._exit(9)
-            return original(*args, **kwargs)
-        return call
-    for owner, name in STEPS:
-        setattr(owner, name, wrapped(getattr(owner, name)))
-
-def child(staged, run, at):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            if at:
-                end_at(at)
-            assay.sinks.publish(staged, run)
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-print(json.dumps([
-    [child(json.load(open(path)), path, step), child(json.load(open(path)), path, 0)]
-    for step, path in enumerate(sys.argv[1:], start=1)
-]))
-"""
-
 # What a process does to the disk; where there is none of a name on a machine, strace passes it over.
 CALLS = ("?fsync", "?fdatasync", "?rename", "?renameat", "?renameat2", "?link", "?linkat", "?unlink", "?unlinkat",
          "?mkdir", "?mkdirat", "?ftruncate", "?pwrite64", "?rmdir")  # fmt: skip
 
 
 def prepare(root: Path, sink: Delta | DuckDb, name: str, rows: dict[str, Any]) -> Path:
-    target = sink.open(root, root / "staging" / name, "lines", default="x.db")
-    frame = pl.DataFrame(rows)
-    target.check(frame.schema)
-    target.stage(frame)
-    staged: Staged = target.prepare()
+    staged = staged_by(sink, root, name, pl.DataFrame(rows))
     path = root / f"{name}.json"
     path.write_text(json.dumps(staged))
     return path
@@ -148,33 +101,6 @@ def survives(root: Path, path: Path, sink: Delta | DuckDb, mode: Mode, call: str
         shutil.rmtree(copy)
         if not was_killed:
             return number - 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize(
-    ("sink", "steps"),
-    [
-        pytest.param(DELTA, 10, id="delta"),
-        pytest.param(DUCKDB, 16, id="duckdb"),
-        *(
-            pytest.param(replace(sink, mode=mode), 40, id=f"all-{sink.kind}-{mode}", marks=pytest.mark.campaign)
-            for sink in (DELTA, DUCKDB)
-            for mode in MODES
-        ),
-    ],
-)
-def test_a_process_that_ends_at_any_step_leaves_what_can_be_published_once(
-    tmp_path: Path, sink: Delta | DuckDb, steps: int
-) -> None:
-    numbers = list(range(1, steps + 1))
-    paths = [prepare(tmp_path, sink, f"r{n}", {"id": [0, n], "run": n}) for n in numbers]
-    done = subprocess.run([sys.executable, "-c", FORK, *paths], capture_output=True, text=True, check=True)
-    codes = json.loads(done.stdout)
-    assert [first for first, _ in codes].count(9) >= min(10, steps - 2), "too few were killed to tell"
-    assert {first for first, _ in codes} <= {0, 9}, done.stderr
-    assert {second for _, second in codes} == {0}, done.stderr
-    expected = {"append": [0] * steps + numbers, "upsert": [0, *numbers]}
-    assert [row[0] for row in rows(tmp_path, sink) or []] == expected.get(sink.mode, [0, steps])
 
 
 KILLS = [pytest.param((sink, mode), id=f"{sink.kind}-{mode}") for sink in (DELTA, DUCKDB) for mode in MODES]

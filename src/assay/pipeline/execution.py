@@ -25,6 +25,7 @@ from assay.pipeline.feed import Feed, FileFeed, ReplayFeed
 from assay.pipeline.findings import lines_left, many_rejects, purged_open, replays_replaced
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
+from assay.pipeline.moving import moved, seen_from
 from assay.pipeline.outputs import GroupBy
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
@@ -290,7 +291,7 @@ class Execution:
             anew=self._options.full,
             later=self._options.later.id if self._options.later else None,
         )
-        feed = feed_for(staging, publication.targets)
+        feed = feed_for(staging, self._targets(publication))
         self._selection = feed.selection
         self._places = feed.places
         if self._selection is not None and self._selection.first and not self._options.force:
@@ -357,8 +358,12 @@ class Execution:
         inputs = feed.hashes(read, self._store.known_files)
         definition = self._definition
         return run_fingerprint(
-            definition["fingerprint"], definition["params"], publication.targets, inputs, feed.limit, answers
+            definition["fingerprint"], definition["params"], self._targets(publication), inputs, feed.limit, answers
         )
+
+    def _targets(self, publication: Publication) -> dict[str, str]:
+        """Where outputs go, as seen from the project, which may be moved."""
+        return {name: seen_from(self._definition["project"], where) for name, where in publication.targets.items()}
 
     def _published_as(self, fingerprint: str | None) -> Run | None:
         """The run that has published the same already, where its outputs still have it."""
@@ -376,7 +381,8 @@ class Execution:
         last = self._store.last_published(name)
         if self._plan.pipeline.last_run_counts and last is not None and last.id != found.id:
             return None
-        return found if all(is_published(staged, found.id) for staged in found.decision) else None
+        decision = moved(found.decision, found.definition.get("project"), self._definition["project"])
+        return found if all(is_published(staged, found.id) for staged in decision) else None
 
     def _repeats(self, earlier: Run) -> Result:
         """End without a trace: what this run would publish is published."""

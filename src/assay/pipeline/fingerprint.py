@@ -85,7 +85,7 @@ def describe(value: Any) -> str:
 
 def _described(value: Any, seen: set[str]) -> str:
     if is_dataclass(value) and not isinstance(value, type):
-        parts = (f"{f.name}={_described(getattr(value, f.name), seen)}" for f in fields(value) if f.name != "folder")
+        parts = (f"{f.name}={_field(getattr(value, f.name), seen)}" for f in fields(value) if f.name != "folder")
         return f"{type(value).__name__}({', '.join(parts)})"
     if isinstance(value, type) and issubclass(value, BaseModel):
         return _model(value, seen)
@@ -106,6 +106,12 @@ def _described(value: Any, seen: set[str]) -> str:
     if isinstance(value, _PLAIN):
         return repr(value)
     return _object(value, seen)
+
+
+def _field(value: Any, seen: set[str]) -> str:
+    """What a definition says by name, such as its outputs, means the same in any order."""
+    ordered = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    return _described(dict(sorted(value.items())) if ordered else value, seen)
 
 
 def _object(value: Any, seen: set[str]) -> str:

@@ -12,6 +12,7 @@ from assay.errors import ConfigurationError, SourceError
 from assay.pipeline.booked import Booked
 from assay.pipeline.context import as_typed
 from assay.pipeline.definition import Pipeline
+from assay.pipeline.moving import seen_from
 from assay.pipeline.outputs import GroupBy
 from assay.reading import SourceFile
 from assay.runs import RunStore
@@ -98,7 +99,7 @@ def select(
     Args:
         pipeline: The pipeline.
         files: All files of the source.
-        targets: Where each output goes.
+        targets: Where each output goes, as seen from the project.
         store: The run store.
         full: All files, for outputs made from nothing.
 
@@ -138,7 +139,8 @@ def select(
 def _see_whole(pipeline: Pipeline, targets: Mapping[str, str], store: RunStore) -> None:
     """See that all outputs have the same files: after a run that was given up half-way, only a full run knows."""
     for run in store.abandoned(pipeline.name):
-        decided = [one for one in run.decision or [] if one["target"] in targets.values()]
+        project = run.definition.get("project")
+        decided = [one for one in run.decision or [] if seen_from(project, one["target"]) in targets.values()]
         anew = (run.ledger or {}).get("incremental", {}).get("full")
         if not decided or not (anew or any(is_published(one, run.id) for one in decided)):
             continue

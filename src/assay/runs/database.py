@@ -71,6 +71,20 @@ def take_turns(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
 
 
+def file_of(engine: sa.Engine) -> tuple[int, int] | None:
+    """Which file an SQLite database is at this moment; None where there is none.
+
+    A connection goes on with a file that was deleted, and says nothing.
+    """
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    try:
+        found = Path(engine.url.database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _cause(error: sa.exc.SQLAlchemyError) -> str:
     """What the database itself says, in a line."""
     return str(getattr(error, "orig", None) or error).partition("\n")[0]

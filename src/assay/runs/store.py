@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from assay.errors import ConfigurationError, NotFoundError, RunStoreError
 from assay.records import REJECTS as FRAME
-from assay.runs.database import open_engine, take_turns
+from assay.runs.database import file_of, open_engine, take_turns
 from assay.runs.dead_letters import Kind, Queries, State, Which
 from assay.runs.known_files import KnownFiles
 from assay.runs.lease import Lease, leased
@@ -95,6 +95,7 @@ class RunStore:
         except RunStoreError as error:
             self._engine.dispose()
             raise ConfigurationError(f"the run store {error.message}") from None
+        self._file = file_of(self._engine)
 
     def close(self) -> None:
         """Close its connections."""
@@ -161,7 +162,13 @@ class RunStore:
 
         Raises:
             LedgerError: the lease is lost.
+            RunStoreError: the store's file was deleted or replaced: what is written to it is lost.
         """
+        if file_of(self._engine) != self._file:
+            raise RunStoreError(
+                f"{self._engine.url.database}: the file of the run store was deleted or replaced while the run was "
+                "under way; nothing was published. Put it back if you can: it knows what was published before"
+            )
         with self._engine.begin() as connection:
             values = {"ledger": _dump(ledger), "decision": _dump(decision), "fingerprint": fingerprint}
             # A write first: SQLite then lets nobody else write before this is committed.

@@ -28,6 +28,7 @@ from assay.sinks.protocol import Mode, OnSchemaChange, OpenSink, declared
 from assay.sinks.registry import SinkFactory
 from assay.sinks.staging import PART_ROWS
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -75,6 +76,8 @@ class Delta:
         """
         # Not resolved: the path may go through a link on purpose.
         folder = Path(os.path.abspath(root / self.path))  # noqa: PTH100
+        if _CONTROL.search(str(folder)):
+            raise ConfigurationError(f"{str(folder)!r} has a control character, which deltalake refuses", where="Delta")
         if _ESCAPE.search(str(folder)):
             raise ConfigurationError(
                 f"{folder} has a % and two hexadecimal digits, which deltalake takes for one character", where="Delta"
