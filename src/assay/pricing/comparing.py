@@ -40,14 +40,17 @@ from assay.pricing.verification import Verifier
 if TYPE_CHECKING:
     from assay.pricing.book import PriceBook
 
-BATCH_ROWS = 100_000
+BATCH_ROWS = 400_000
+"""Rows of a batch, shared out among the books."""
 
 _OWN = "__assay_diff_"
 _ROW, _CLASS, _CURRENCY, _CHANGE = "row", f"{_OWN}class", f"{_OWN}currency", f"{_OWN}change"
 # What a row is: priced by all books; by both, not by all between; by the first only; by the second only; by neither.
 _ALL, _BOTH, _FIRST, _SECOND, _NEITHER = range(5)
-# Sums of integers are estimated beforehand: an Int128 holds 1.7e38.
+# Sums of whole numbers are estimated beforehand: an Int128 holds 1.7e38.
 _SURELY = 16 * 10**37
+# What fits an Int64 is computed in one, which is quicker.
+_SHORT = 2**63
 _TOO_LARGE = "the amounts have too many digits to be compared and added up"
 _REASONS = 1_000
 _SIBLING = f"{SIBLING}another line of its document cannot be priced"
@@ -119,8 +122,15 @@ def _inputs(book: PriceBook, asked: Question) -> dict[str, str | None]:
     return {name: column for name, column in asked.inputs.items() if name in known}
 
 
-def _twin(book: PriceBook, schema: pl.Schema, asked: Question) -> Twin:
-    return book.compiled(schema, inputs=_inputs(book, asked), rates=asked.rates, wanted=(*MEASURES, "currency", ERROR))
+def _twin(book: PriceBook, schema: pl.Schema, asked: Question, parts: Sequence[str] = MEASURES) -> Twin:
+    return book.compiled(schema, inputs=_inputs(book, asked), rates=asked.rates, wanted=(*parts, "currency", ERROR))
+
+
+def _parts_of(books: Sequence[PriceBook]) -> list[str]:
+    """The amounts from which all measures follow."""
+    steps = [step for book in books for step in book.steps]
+    taxed, due = any(step.taxes for step in steps), any(step.changes_due() for step in steps)
+    return ["net", *(["tax"] if taxed else []), *(["payable"] if due else [])]
 
 
 class _Comparison:
@@ -131,7 +141,8 @@ class _Comparison:
         self._changes = path.changes
         between = [*path.first[1:-1], *path.last[1:-1]]
         books = [before, after, *between] if path.changes else [before]
-        self._twins = [_twin(book, schema, asked) for book in books]
+        self._parts = _parts_of(books)
+        self._twins = [_twin(book, schema, asked, self._parts) for book in books]
         for number, book in enumerate(books[:2] if asked.verify else ()):
             verifier = Verifier(book, asked.verify, inputs=_inputs(book, asked), rates=asked.rates)
             self._twins[number] = replace(self._twins[number], verify=verifier.check)
@@ -147,7 +158,7 @@ class _Comparison:
         self._mixed = before.mixed or after.mixed
         self._home = before.result_currency()
         self._document = self._document_of(books, schema)
-        self._measured = f"{_OWN}0_{asked.measure}", f"{_OWN}{after_at}_{asked.measure}"
+        self._keys = [_CURRENCY] if self._mixed else []
         shown = asked.by or asked.key
         self._shown = list(shown) or [_ROW]
         if not shown and _ROW in schema:
@@ -155,9 +166,9 @@ class _Comparison:
         self._edges = [Decimal(1).scaleb(power) for power in range(-min(self._scale, 2), 5)]
         self._rows = 0
         self._counts: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-        self._bands: dict[tuple[str, int, int], list[int]] = defaultdict(lambda: [0, 0])
+        self._bands: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
         self._reasons: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        self._parties = _Groups(self._shown) if asked.by else _Rows(self._shown, asked.top)
+        self._parties = _Groups(self._shown + self._keys) if asked.by else _Rows(self._keys, asked.top)
 
     def run(self, frame: pl.LazyFrame) -> Difference:
         """Price all rows, and say what there is to say."""
@@ -169,7 +180,8 @@ class _Comparison:
         if self._shown == [_ROW]:
             rows = rows.with_row_index(_ROW)
         if self._document is None:
-            for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+            size = max(1, BATCH_ROWS // len(self._twins))
+            for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
                 self._add(batch)
         else:
             parts = by_document(rows, self._document, self._added, one_row_each=False, spool=asked.spool)
@@ -211,35 +223,48 @@ class _Comparison:
         if self._asked.together is not None and not all(ok.all() for ok in oks):
             oks = [_whole(ok, batch[self._asked.together]) for ok in oks]
         self._note_reasons(priced, oks)
-        columns = []
-        for number, (frame, ok) in enumerate(zip(priced, oks, strict=True)):
-            columns += self._units(number, frame, ok)
-        fine = all(ok.all() for ok in oks)
-        wide = wide.hstack(columns).with_columns(
-            pl.lit(_ALL, pl.UInt8).alias(_CLASS) if fine else _classes(oks, self._after).alias(_CLASS),
-            _currency(priced, oks, self._after) if self._mixed else pl.lit(self._home).alias(_CURRENCY),
-        )
-        wide = wide.with_columns(self._change().alias(_CHANGE))
-        self._count(wide, plain=fine and not self._mixed)
-        moved = wide.lazy().filter(pl.col(_CHANGE) != 0).collect()
+        wide = wide.hstack(self._units(priced, oks))
+        before, after = self._measured(0), self._measured(self._after)
+        if self._mixed:
+            wide = wide.with_columns(_currency(priced, oks, self._after))
+        if not all(ok.all() for ok in oks):
+            wide = wide.with_columns(_classes(oks, self._after).alias(_CLASS))
+        wide = wide.with_columns(before.alias(_BEFORE), after.alias(_AFTER), (after - before).alias(_CHANGE))
+        self._count(wide)
+        moved = wide.select(*self._shown, *self._keys, _BEFORE, _AFTER, _CHANGE).filter(pl.col(_CHANGE) != 0)
         self._note_bands(moved)
-        before, after = (pl.col(name) for name in self._measured)
-        told = moved if isinstance(self._parties, _Rows) else wide.filter(pl.col(_CLASS) <= _BOTH)
-        self._parties.add(told.select(*self._shown, _CURRENCY, before.alias(_BEFORE), after.alias(_AFTER)), self._mixed)
+        if isinstance(self._parties, _Rows):
+            self._parties.add(moved)
+        else:
+            self._parties.add(wide.filter(pl.col(_CLASS) <= _BOTH) if _CLASS in wide.columns else wide)
 
-    def _units(self, number: int, frame: pl.DataFrame, ok: pl.Series) -> list[pl.Series]:
-        """The amounts of a book as whole numbers of one scale; null where the row is not priced."""
-        factor = self._factors[number]
-        units = frame.select(pl.col(name).reinterpret(dtype=pl.Int128) for name in MEASURES)
-        ends = (*units.min().row(0), *units.max().row(0))
-        largest = max((abs(value) for value in ends if value is not None), default=0)
-        if largest * factor * frame.height >= _SURELY:
+    def _measured(self, book: int) -> pl.Expr:
+        """The measure of a book."""
+        net, tax, payable = (pl.col(f"{_OWN}{book}_{name}") for name in ("net", "tax", "payable"))
+        gross = net + tax if "tax" in self._parts else net
+        known = {
+            "net": net,
+            "tax": tax if "tax" in self._parts else net - net,
+            "gross": gross,
+            "payable": payable if "payable" in self._parts else gross,
+        }
+        return known[self._asked.measure]
+
+    def _units(self, priced: Sequence[pl.DataFrame], oks: Sequence[pl.Series]) -> list[pl.Series]:
+        """The amounts of all books as whole numbers of one scale; null where the row is not priced."""
+        units = [frame.select(pl.col(name).reinterpret(dtype=pl.Int128) for name in self._parts) for frame in priced]
+        largest = max(_size(frame) * factor for frame, factor in zip(units, self._factors, strict=True))
+        # A measure is the sum of two at most, and a change the difference of two.
+        bound = 4 * largest * priced[0].height
+        if bound >= _SURELY:
             raise PricingError(_TOO_LARGE)
-        if factor != 1:
-            units = units.select(pl.all() * integer(factor))
-        if not ok.all():
-            units = units.select(pl.when(ok).then(pl.all()))
-        return [column.alias(f"{_OWN}{number}_{column.name}") for column in units]
+        made = []
+        for number, (frame, factor, ok) in enumerate(zip(units, self._factors, oks, strict=True)):
+            values = pl.all() if factor == 1 else pl.all() * integer(factor)
+            values = values if ok.all() else pl.when(ok).then(values)
+            values = values.cast(pl.Int64) if bound < _SHORT else values
+            made += frame.select(values.name.prefix(f"{_OWN}{number}_")).get_columns()
+        return made
 
     def _note_reasons(self, priced: Sequence[pl.DataFrame], oks: Sequence[pl.Series]) -> None:
         for number, counter in ((0, self._reasons[0]), (self._after, self._reasons[1])):
@@ -256,21 +281,17 @@ class _Comparison:
                 known = reason in counter or len(counter) < _REASONS
                 counter[reason if known else "other reasons"] += rows
 
-    def _change(self) -> pl.Expr:
-        before, after = (pl.col(name) for name in self._measured)
-        return after - before
-
-    def _count(self, wide: pl.DataFrame, *, plain: bool) -> None:
+    def _count(self, wide: pl.DataFrame) -> None:
         change = pl.col(_CHANGE)
-        rising, falling = change.filter(change > 0), change.filter(change < 0)
+        rising, falling = change > 0, change < 0
         made = [
             pl.len().alias("rows"),
-            rising.len().alias("dearer"),
-            falling.len().alias("cheaper"),
-            rising.sum().alias("dearer_by"),
-            falling.sum().alias("cheaper_by"),
+            rising.sum().alias("dearer"),
+            falling.sum().alias("cheaper"),
+            change.filter(rising).sum().alias("dearer_by"),
+            change.filter(falling).sum().alias("cheaper_by"),
             self._differ([(0, self._after)]).sum().alias("changed"),
-            *(pl.col(f"{_OWN}{n}_{name}").sum() for n in range(len(self._twins)) for name in MEASURES),
+            *(pl.col(f"{_OWN}{n}_{name}").sum() for n in range(len(self._twins)) for name in self._parts),
         ]
         if len(self._changes) > 1:
             made += [
@@ -279,33 +300,33 @@ class _Comparison:
                 .alias(f"effect_{j}")
                 for j in range(len(self._changes))
             ]
-        if plain:
-            groups = wide.select(pl.lit(self._home).alias(_CURRENCY), pl.lit(_ALL).alias(_CLASS), *made)
-        else:
-            groups = wide.group_by(_CURRENCY, _CLASS).agg(made)
+        keys = [*self._keys, *([_CLASS] if _CLASS in wide.columns else [])]
+        groups = wide.group_by(keys).agg(made) if keys else wide.select(made)
         for row in groups.iter_rows(named=True):
-            self._counts[row.pop(_CURRENCY), row.pop(_CLASS)].update(row)
+            self._counts[row.pop(_CURRENCY, self._home), row.pop(_CLASS, _ALL)].update(row)
 
-    @staticmethod
-    def _differ(pairs: Sequence[tuple[int, int]]) -> pl.Expr:
+    def _differ(self, pairs: Sequence[tuple[int, int]]) -> pl.Expr:
         """Whether any amount differs between any of the pairs of books."""
         return pl.any_horizontal(
             pl.col(f"{_OWN}{one}_{name}") != pl.col(f"{_OWN}{other}_{name}")
             for one, other in pairs
-            for name in MEASURES
+            for name in self._parts
         )
 
     def _note_bands(self, moved: pl.DataFrame) -> None:
-        size = pl.col(_CHANGE).abs()
+        change = pl.col(_CHANGE)
+        size, dtype = change.abs(), moved[_CHANGE].dtype
         edges = [int(edge.scaleb(self._scale)) for edge in self._edges]
-        band = pl.sum_horizontal([(size > integer(edge)).cast(pl.Int8) for edge in edges])
-        groups = moved.group_by(_CURRENCY, (pl.col(_CHANGE) > 0).alias("up"), band.alias("band")).agg(
-            pl.len().alias("rows"), pl.col(_CHANGE).sum()
+        # From 1 on; below 0 what has fallen.
+        number = pl.sum_horizontal(
+            [pl.lit(1, pl.Int8), *((size > pl.lit(edge, dtype)).cast(pl.Int8) for edge in edges)]
         )
-        for currency, up, number, rows, change in groups.iter_rows():
-            found = self._bands[currency, 1 if up else -1, number]
-            found[0] += rows
-            found[1] += change
+        band = pl.when(change > 0).then(number).otherwise(-number).alias("band")
+        groups = moved.group_by(*self._keys, band).agg(pl.len().alias("rows"), change.sum())
+        for row in groups.iter_rows(named=True):
+            found = self._bands[row.get(_CURRENCY, self._home), row["band"]]
+            found[0] += row["rows"]
+            found[1] += row[_CHANGE]
 
     # What there is to say
 
@@ -327,8 +348,14 @@ class _Comparison:
         )
 
     def _sum(self, currency: str, classes: Sequence[int], book: int, name: str) -> Decimal:
-        units = sum(self._counts[currency, one][f"{_OWN}{book}_{name}"] for one in classes)
-        return self._amount(units)
+        return self._amount(sum(self._units_of(currency, one, book, name) for one in classes))
+
+    def _units_of(self, currency: str, one: int, book: int, name: str) -> int:
+        """The sum of a measure over one class of rows, in units."""
+        if name not in self._parts:
+            of = {"tax": (), "gross": ("net", "tax"), "payable": ("gross",)}[name]
+            return sum(self._units_of(currency, one, book, part) for part in of)
+        return self._counts[currency, one][f"{_OWN}{book}_{name}"]
 
     def _amount(self, units: int) -> Decimal:
         return EXACT.scaleb(Decimal(units), -self._scale)
@@ -375,7 +402,7 @@ class _Comparison:
 
     def _effect(self, currency: str, j: int, name: str) -> Decimal:
         def units(book: int) -> int:
-            return self._counts[currency, _ALL][f"{_OWN}{book}_{name}"]
+            return self._units_of(currency, _ALL, book, name)
 
         first, last = self._first, self._last
         twice = units(first[j + 1]) - units(first[j]) + units(last[j]) - units(last[j + 1])
@@ -393,32 +420,29 @@ class _Comparison:
         }
 
     def _banded(self, currency: str) -> Iterator[Band]:
-        for sign in (-1, 1):
-            numbers = range(len(self._edges) + 1)
-            for number in reversed(numbers) if sign < 0 else numbers:
-                rows, change = self._bands.get((currency, sign, number), (0, 0))
-                if not rows:
-                    continue
-                near = self._edges[number - 1] if number else Decimal(0)
-                far = self._edges[number] if number < len(self._edges) else None
-                low, high = (near, far) if sign > 0 else (None if far is None else -far, -near if near else near)
-                yield Band(currency, low, high, rows, self._amount(change))
+        for (code, number), (rows, change) in sorted(self._bands.items()):
+            if code != currency:
+                continue
+            place = abs(number) - 1
+            near = self._edges[place - 1] if place else Decimal(0)
+            far = self._edges[place] if place < len(self._edges) else None
+            low, high = (near, far) if number > 0 else (None if far is None else -far, -near if near else near)
+            yield Band(currency, low, high, rows, self._amount(change))
 
     def _sides(self) -> tuple[list[Party], list[Party], tuple[int, int]]:
-        sides = []
-        counts = []
-        for sign in (1, -1):
-            rows, count = self._parties.side(sign, self._asked.top)
-            counts.append(count)
-            sides.append([self._party(row) for row in rows])
-        if isinstance(self._parties, _Rows):
-            moves = [self._moves(code) for code in sorted({code for code, _ in self._counts})]
-            counts = [sum(one.dearer for one in moves), sum(one.cheaper for one in moves)]
-        return sides[0], sides[1], (counts[0], counts[1])
+        if isinstance(self._parties, _Groups):
+            up, rising = self._parties.side(1, self._keys, self._asked.top)
+            down, falling = self._parties.side(-1, self._keys, self._asked.top)
+        else:
+            up, down = self._parties.side(1), self._parties.side(-1)
+            rising, falling = (sum(counts[name] for counts in self._counts.values()) for name in ("dearer", "cheaper"))
+        return [self._party(row) for row in up], [self._party(row) for row in down], (rising, falling)
 
     def _party(self, row: dict[str, Any]) -> Party:
         key = {name: row[name] for name in self._shown}
-        return Party(key, row[_CURRENCY], row["rows"], self._amount(row[_BEFORE]), self._amount(row[_AFTER]))
+        return Party(
+            key, row.get(_CURRENCY, self._home), row["rows"], self._amount(row[_BEFORE]), self._amount(row[_AFTER])
+        )
 
     def _unpriced(self, currencies: Sequence[str]) -> Unpriced:
         def rows(one: int) -> int:
@@ -448,33 +472,31 @@ _BEFORE, _AFTER = f"{_OWN}before", f"{_OWN}after"
 
 @dataclass
 class _Rows:
-    """The rows that change most, in either direction."""
+    """The rows that change most, in either direction, of each value of the keys."""
 
-    names: list[str]
+    keys: list[str]
     top: int
     _best: dict[int, pl.DataFrame] = field(default_factory=dict)
 
-    def add(self, rows: pl.DataFrame, mixed: bool) -> None:
+    def add(self, moved: pl.DataFrame) -> None:
         """Look at some rows."""
-        rows = rows.with_columns(_moved().alias(_CHANGE))
         for sign in (1, -1):
-            value = pl.col(_CHANGE) * integer(sign)
-            side = rows.filter(value > 0)
-            if not mixed and side.height > self.top > 0:
-                least = side.select(value.top_k(self.top).min()).item()
-                side = side.filter(value >= integer(least))
+            size = pl.col(_CHANGE).abs()
+            side = moved.filter(pl.col(_CHANGE) > 0 if sign > 0 else pl.col(_CHANGE) < 0)
+            if not self.keys and side.height > self.top > 0:
+                least = side.select(size.top_k(self.top).min()).item()
+                side = side.filter(size >= pl.lit(least, moved[_CHANGE].dtype))
+            side = side.with_columns(pl.col(_BEFORE, _AFTER, _CHANGE).cast(pl.Int128))
             known = self._best.get(sign)
             both = side if known is None else pl.concat([known, side])
-            ranked = both.sort(value, descending=True, maintain_order=True)
-            self._best[sign] = ranked.group_by(_CURRENCY, maintain_order=True).head(self.top).select(both.columns)
+            self._best[sign] = _heads(both.sort(size, descending=True, maintain_order=True), self.keys, self.top)
 
-    def side(self, sign: int, top: int) -> tuple[list[dict[str, Any]], int]:
-        """The first rows; how many there are is not known here."""
+    def side(self, sign: int) -> list[dict[str, Any]]:
+        """The first rows in one direction."""
         found = self._best.get(sign)
         if found is None:
-            return [], 0
-        ranked = found.sort(_CURRENCY, maintain_order=True)
-        return ranked.with_columns(rows=pl.lit(1)).to_dicts(), 0
+            return []
+        return found.sort(self.keys, maintain_order=True).with_columns(rows=pl.lit(1)).to_dicts()
 
 
 @dataclass
@@ -482,47 +504,54 @@ class _Groups:
     """The sums of rows that have the same values of some columns; memory grows with the groups."""
 
     names: list[str]
-    _parts: list[pl.DataFrame] = field(default_factory=list)
+    _sums: list[pl.DataFrame] = field(default_factory=list)
     _height: int = 0
     _last: int = _GROUPS // 2
     _bound: int = 0
 
-    def add(self, rows: pl.DataFrame, mixed: bool) -> None:
+    def add(self, rows: pl.DataFrame) -> None:
         """Add up some rows."""
-        made = rows.group_by([*self.names, _CURRENCY]).agg(
-            pl.len().cast(pl.Int64).alias("rows"), pl.col(_BEFORE, _AFTER).sum()
+        made = rows.group_by(self.names).agg(
+            pl.len().cast(pl.Int64).alias("rows"), pl.col(_BEFORE, _AFTER).sum().cast(pl.Int128)
         )
-        for name in (_BEFORE, _AFTER):
-            low, high = rows[name].min(), rows[name].max()
-            if low is not None and high is not None:
-                self._bound += max(abs(int(low)), abs(int(high))) * rows.height  # type: ignore[arg-type]  # Int128
+        ends = rows.select(
+            low=pl.min_horizontal(pl.col(_BEFORE, _AFTER).min()), high=pl.max_horizontal(pl.col(_BEFORE, _AFTER).max())
+        )
+        self._bound += max(abs(end or 0) for end in ends.row(0)) * rows.height
         if self._bound >= _SURELY:
             raise PricingError(_TOO_LARGE)
-        self._parts.append(made)
+        self._sums.append(made)
         self._height += made.height
         if self._height > 2 * self._last:
             self._merge()
 
-    def side(self, sign: int, top: int) -> tuple[list[dict[str, Any]], int]:
-        """The groups that change most in one direction, and how many do."""
-        if not self._parts:
+    def side(self, sign: int, keys: list[str], top: int) -> tuple[list[dict[str, Any]], int]:
+        """The groups that change most in one direction, of each value of the keys, and how many change so."""
+        if not self._sums:
             return [], 0
         self._merge()
-        value = _moved() * integer(sign)
-        found = self._parts[0].filter(value > 0)
-        ranked = found.sort(
-            pl.col(_CURRENCY), value, *self.names, descending=[False, True, *([False] * len(self.names))]
-        )
-        return ranked.group_by(_CURRENCY, maintain_order=True).head(top).to_dicts(), found.height
+        value = (pl.col(_AFTER) - pl.col(_BEFORE)) * integer(sign)
+        found = self._sums[0].filter(value > 0)
+        order = [*keys, value, *self.names]
+        ranked = found.sort(order, descending=[one is value for one in order])
+        return _heads(ranked, keys, top).to_dicts(), found.height
 
     def _merge(self) -> None:
-        merged = pl.concat(self._parts).group_by([*self.names, _CURRENCY]).agg(pl.col("rows", _BEFORE, _AFTER).sum())
-        self._parts = [merged]
+        merged = pl.concat(self._sums).group_by(self.names).agg(pl.col("rows", _BEFORE, _AFTER).sum())
+        self._sums = [merged]
         self._height = self._last = merged.height
 
 
-def _moved() -> pl.Expr:
-    return pl.col(_AFTER) - pl.col(_BEFORE)
+def _heads(ranked: pl.DataFrame, keys: list[str], top: int) -> pl.DataFrame:
+    """The first rows of each value of the keys."""
+    if not keys:
+        return ranked.head(top)
+    return ranked.group_by(keys, maintain_order=True).head(top).select(ranked.columns)
+
+
+def _size(frame: pl.DataFrame) -> int:
+    """The largest amount, without its sign."""
+    return max((abs(end) for end in (*frame.min().row(0), *frame.max().row(0)) if end is not None), default=0)
 
 
 def _scale(twin: Twin) -> int:

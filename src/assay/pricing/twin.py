@@ -252,7 +252,7 @@ class Twin:
 
 def side_by_side(twins: Sequence[Twin], frame: pl.DataFrame) -> list[pl.DataFrame]:
     """The same rows (of documents all) as each of some twins prices them; all are computed at once."""
-    frames = pl.collect_all([twin.priced(frame.lazy()) for twin in twins])
+    frames = pl.collect_all([twin.priced(frame.lazy()) for twin in twins], engine="streaming")
     return [twin.settled(priced) for twin, priced in zip(twins, frames, strict=True)]
 
 
