@@ -272,12 +272,8 @@ class _Comparison:
             if ok.all():
                 continue
             told = priced[number].filter(~ok)[ERROR].fill_null(_SIBLING)
-            told = (
-                told.to_frame()
-                .select(pl.when(pl.col(ERROR).str.starts_with(SIBLING)).then(pl.lit(_SIBLING)).otherwise(pl.col(ERROR)))
-                .to_series()
-            )
-            for reason, rows in told.value_counts().sort(ERROR).iter_rows():
+            counted = told.set(told.str.starts_with(SIBLING), _SIBLING).value_counts()
+            for reason, rows in counted.sort(ERROR).iter_rows():
                 known = reason in counter or len(counter) < _REASONS
                 counter[reason if known else "other reasons"] += rows
 
