@@ -63,9 +63,11 @@ def total(rows: Sequence[Row], currency: str, name: str, of: Callable[[int], boo
 
 def check_against_the_reference(pair: Pair, measure: Any) -> None:
     found = compared(pair, measure=measure, top=2)
-    path = path_between(pair.before, pair.after, lambda book: book.result_currency() == pair.before.result_currency())
-    first = [by_reference(book, pair) for book in path.first]
-    last = [by_reference(book, pair) for book in path.last]
+    path = path_between(
+        pair.before, pair.after, lambda stop: stop.book.result_currency() == pair.before.result_currency()
+    )
+    first = [by_reference(stop.book, pair) for stop in path.first]
+    last = [by_reference(stop.book, pair) for stop in path.last]
     before, after = first[0], last[0] if path.changes else first[0]
     both = [n for n in range(len(before)) if before[n] is not None and after[n] is not None]
     everywhere = {n for n in both if all(rows[n] is not None for rows in (*first, *last))}

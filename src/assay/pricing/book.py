@@ -41,7 +41,7 @@ from assay.pricing.binding import (
     slip_of,
     unknown_input,
 )
-from assay.pricing.comparing import Question, difference
+from assay.pricing.comparing import Given, Question, difference
 from assay.pricing.difference import Difference, Measure
 from assay.pricing.documents import as_lazy, by_document
 from assay.pricing.loading import in_our_words, read_book, worded
@@ -61,6 +61,7 @@ from assay.pricing.verification import Verifier
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
 DUE = ("retained", "prepaid", "rounding", "payable")
+Instant = dt.datetime | str | None
 _COMMON = frozenset({"currency", "document_id", "line_id", "line_kind", "quantity"})
 
 
@@ -414,6 +415,10 @@ class PriceBook(BaseModel):
         *,
         inputs: Inputs | None = None,
         rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: Instant | tuple[Instant, Instant] = None,
+        other_rates: Mapping[str, Rates] | None = None,
+        other_prices: Mapping[str, PriceList] | None = None,
         by: str | Sequence[str] = (),
         key: str | Sequence[str] = (),
         measure: Measure = "gross",
@@ -432,6 +437,10 @@ class PriceBook(BaseModel):
             frame: As for `price`; an input that only one of the books knows is for that one.
             inputs: As for `price`.
             rates: As for `price`, for both books.
+            prices: As for `price`, for both books.
+            known_at: As for `price`, for both books; or two instants, one for each of them.
+            other_rates: Rates of the other book in place of those of the same names.
+            other_prices: Price lists of the other book in place of those of the same names.
             by: Columns whose values say who pays, such as "customer"; without them each row is a party of its own.
             key: Columns that name a row, where rows are the parties; else they have their numbers, from 0.
             measure: The amount by which rows are dearer or cheaper: "net", "tax", "gross" or "payable".
@@ -445,9 +454,12 @@ class PriceBook(BaseModel):
             ConfigurationError: The amounts come out in different currencies, or as in `price`.
             PricingError: Amounts are too large to be added up exactly, or `verify` has found a defect.
         """
+        known = known_at if isinstance(known_at, tuple) else (known_at, known_at)
+        given = Given.of(rates, prices, known[0])
+        others = {**given.tables.rates, **(other_rates or {})}, {**given.tables.prices, **(other_prices or {})}
         asked = Question(
             inputs or {},
-            rates,
+            (given, Given.of(*others, known[1])),
             by=[by] if isinstance(by, str) else list(by),
             key=[key] if isinstance(key, str) else list(key),
             measure=measure,
@@ -462,15 +474,15 @@ class PriceBook(BaseModel):
         self,
         schema: pl.Schema,
         *,
-        inputs: Inputs | None = None,
-        rates: Mapping[str, Rates] | None = None,
+        inputs: Inputs | None,
+        tables: Tables,
         wanted: Collection[str],
     ) -> Twin:
         """The twin for frames of these columns that makes some of the columns of `price`, and what is due besides.
 
         Rows that cannot be priced get their reasons. Arguments and errors are those of `price`.
         """
-        twin, _ = self._twin(schema, inputs, rates, receipts=False, errors="column")
+        twin, _ = self._twin(schema, inputs, tables, receipts=False, errors="column")
         outputs = {**dict.fromkeys(DUE, twin.outputs["net"]), **twin.outputs}
         return replace(twin, outputs={name: outputs[name] for name in wanted})
 

@@ -28,10 +28,13 @@ from assay.pricing.strategies.discount import Discount
 if TYPE_CHECKING:
     from assay.pricing.book import PriceBook
 
-How = Literal["replaced", "added", "removed", "moved", "settings", "together"]
+How = Literal["replaced", "added", "removed", "moved", "settings", "tables", "together"]
 
 SETTINGS = "book"
 """What the change of a book's settings is called."""
+
+TABLES = "tables"
+"""What the change of the tables is called that a book is given: price lists, rates, and as far as they were known."""
 
 _SETTINGS = ("currency", "rounding", "zone", "negative", "mixed")
 # So many differences of a step are told.
@@ -54,65 +57,76 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A book, and whether it is given the second tables."""
+
+    book: PriceBook
+    second: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """The changes that lead from one book to another, and the books between.
 
     Attributes:
-        changes: In running order; the settings of the book come first.
+        changes: In running order; the tables and the settings of the book come first.
         first: P(0) ... P(k): the changes made from the first on.
         last: Q(0) ... Q(k): the changes made from the last on, backwards.
     """
 
     changes: tuple[Change, ...]
-    first: tuple[PriceBook, ...]
-    last: tuple[PriceBook, ...]
+    first: tuple[Stop, ...]
+    last: tuple[Stop, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A place in the order of both books' steps: what stands there before and after a change."""
+    """A place in the order of both books' steps: what stands there before and after a change, and its number."""
 
     before: Step | None
     after: Step | None
     change: int
 
 
-def path_between(before: PriceBook, after: PriceBook, usable: Callable[[PriceBook], bool]) -> Path:
+def path_between(before: PriceBook, after: PriceBook, usable: Callable[[Stop], bool], tables: str = "") -> Path:
     """The changes from one book to another.
 
     Args:
         before: The first book.
         after: The second one.
         usable: Whether a book between can be used.
+        tables: In words, what is changed among the tables that they are given; empty where nothing is.
     """
     slots, changes = _aligned(before.steps, after.steps)
-    told = _settings_told(before, after)
-    if told:
-        # Number 0 is for the settings.
-        changes = [Change(SETTINGS, "settings", told), *changes]
-        slots = [_Slot(slot.before, slot.after, slot.change + 1) for slot in slots]
+    settings = _settings_told(before, after)
+    ahead = [Change(TABLES, "tables", tables)] * bool(tables) + [Change(SETTINGS, "settings", settings)] * bool(
+        settings
+    )
+    changes = ahead + changes
     count = len(changes)
 
-    def between(made: range) -> PriceBook | None:
+    def between(made: range) -> Stop | None:
+        second = bool(tables) and 0 in made
         if len(made) in (0, count):
-            return after if made else before
-        chosen = (slot.after if slot.change in made else slot.before for slot in slots)
-        shown = after if told and 0 in made else before
+            return Stop(after if made else before, second)
+        chosen = (slot.after if slot.change + len(ahead) in made else slot.before for slot in slots)
+        shown = after if settings and len(ahead) - 1 in made else before
         try:
             book = type(before)(
                 **{name: getattr(shown, name) for name in _SETTINGS}, steps=tuple(s for s in chosen if s is not None)
             )
         except ValidationError:
             return None
-        return book if usable(book) else None
+        stop = Stop(book, second)
+        return stop if usable(stop) else None
 
     first = [between(range(made)) for made in range(count + 1)]
     last = [between(range(made, count)) for made in range(count + 1)]
     kept = [made for made in range(count + 1) if first[made] is not None and last[made] is not None]
     return Path(
         tuple(_together(changes[start:end]) for start, end in pairwise(kept)),
-        tuple(book for made in kept if (book := first[made]) is not None),
-        tuple(book for made in kept if (book := last[made]) is not None),
+        tuple(stop for made in kept if (stop := first[made]) is not None),
+        tuple(stop for made in kept if (stop := last[made]) is not None),
     )
 
 
@@ -139,7 +153,7 @@ def _aligned(before: Sequence[Step], after: Sequence[Step]) -> tuple[list[_Slot]
     for one, other in places:
         name = _name_of(one, other)
         if one is not None and one == other:
-            slots.append(_Slot(one, other, -1))
+            slots.append(_Slot(one, other, 0))
             continue
         if name not in numbers:
             numbers[name] = len(changes)

@@ -7,12 +7,13 @@ change, turn their sign with it, and share what two changes do only together hal
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
@@ -20,7 +21,7 @@ from assay.errors import ConfigurationError, PricingError, unknown_name
 from assay.money import EXACT, integer
 from assay.pricing.binding import Inputs, bound, unknown_input
 from assay.pricing.changes import Path as BookPath
-from assay.pricing.changes import path_between, same_currency
+from assay.pricing.changes import Stop, path_between, same_currency
 from assay.pricing.difference import (
     MEASURES,
     Band,
@@ -33,7 +34,9 @@ from assay.pricing.difference import (
     Unpriced,
 )
 from assay.pricing.documents import by_document
+from assay.pricing.price_list import PriceList
 from assay.pricing.rates import Rates
+from assay.pricing.tables import Tables
 from assay.pricing.twin import ERROR, SIBLING, Twin, side_by_side
 from assay.pricing.verification import Verifier
 
@@ -59,11 +62,54 @@ _GROUPS = 200_000
 
 
 @dataclass(frozen=True)
+class Given:
+    """The tables that a book is given, and as far as what was known they count."""
+
+    tables: Tables
+    known_at: dt.datetime | str | None
+
+    @classmethod
+    def of(
+        cls,
+        rates: Mapping[str, Rates] | None,
+        prices: Mapping[str, PriceList] | None,
+        known_at: dt.datetime | str | None,
+    ) -> Self:
+        """As `price` takes them."""
+        return cls(Tables.of(rates, prices, known_at), known_at)
+
+    def told(self, other: Given) -> str:
+        """What is different in other tables, in words."""
+        mine, theirs = self.tables, other.tables
+        known = "" if mine.known_at == theirs.known_at else f"known at {_at(self.known_at)} -> {_at(other.known_at)}"
+        lists = [f"prices {name}" for name in _changed(mine.prices, theirs.prices, lambda one: one.rows)]
+        rates = [f"rates {name}" for name in _changed(mine.rates, theirs.rates, lambda one: one.frame().rows())]
+        return "; ".join(one for one in (known, *lists, *rates) if one)
+
+
+def _at(known: dt.datetime | str | None) -> str:
+    return "any time" if known is None else str(known)
+
+
+T = TypeVar("T")
+
+
+def _changed(mine: Mapping[str, T], theirs: Mapping[str, T], content: Callable[[T], object]) -> list[str]:
+    return [
+        name
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) is not theirs.get(name)
+        and (name not in mine or name not in theirs or content(mine[name]) != content(theirs[name]))
+    ]
+
+
+@dataclass(frozen=True)
 class Question:
     """What is to be compared, and how.
 
     Attributes:
-        inputs, rates: As `price` takes them.
+        inputs: As `price` takes them.
+        given: The tables of the first book, and those of the second.
         by: Columns whose values make a party; none: each row is one.
         key: Columns that name a row, where rows are the parties.
         measure: By which amount rows are dearer or cheaper.
@@ -74,7 +120,7 @@ class Question:
     """
 
     inputs: Inputs
-    rates: Mapping[str, Rates] | None
+    given: tuple[Given, Given]
     by: Sequence[str]
     key: Sequence[str]
     measure: Measure
@@ -98,18 +144,19 @@ def difference(before: PriceBook, after: PriceBook, frame: pl.LazyFrame, asked: 
     for name in (*asked.by, *asked.key, *([asked.together] if asked.together else [])):
         if name not in schema:
             raise ConfigurationError(unknown_name("column", name, schema.names()))
-    for book in (before, after):
-        _twin(book, schema, asked).check(schema)
+    ends = Stop(before), Stop(after, second=True)
+    for stop in ends:
+        _twin(stop, schema, asked).check(schema)
 
-    def usable(book: PriceBook) -> bool:
+    def usable(stop: Stop) -> bool:
         try:
-            _twin(book, schema, asked).check(schema)
+            _twin(stop, schema, asked).check(schema)
         except ConfigurationError:
             return False
-        return book.result_currency() == before.result_currency()
+        return stop.book.result_currency() == before.result_currency()
 
-    path = path_between(before, after, usable)
-    return _Comparison(before, after, path, schema, asked).run(frame)
+    path = path_between(before, after, usable, asked.given[0].told(asked.given[1]))
+    return _Comparison(ends, path, schema, asked).run(frame)
 
 
 def _known(book: PriceBook) -> frozenset[str]:
@@ -122,8 +169,22 @@ def _inputs(book: PriceBook, asked: Question) -> dict[str, str | None]:
     return {name: column for name, column in asked.inputs.items() if name in known}
 
 
-def _twin(book: PriceBook, schema: pl.Schema, asked: Question, parts: Sequence[str] = MEASURES) -> Twin:
-    return book.compiled(schema, inputs=_inputs(book, asked), rates=asked.rates, wanted=(*parts, "currency", ERROR))
+def _twin(stop: Stop, schema: pl.Schema, asked: Question, parts: Sequence[str] = MEASURES) -> Twin:
+    given = asked.given[1 if stop.second else 0]
+    wanted = (*parts, "currency", ERROR)
+    return stop.book.compiled(schema, inputs=_inputs(stop.book, asked), tables=given.tables, wanted=wanted)
+
+
+def _verifier(stop: Stop, asked: Question) -> Verifier:
+    given = asked.given[1 if stop.second else 0]
+    return Verifier(
+        stop.book,
+        asked.verify,
+        inputs=_inputs(stop.book, asked),
+        rates=given.tables.rates,
+        prices=given.tables.prices,
+        known_at=given.known_at,
+    )
 
 
 def _parts_of(books: Sequence[PriceBook]) -> list[str]:
@@ -136,16 +197,16 @@ def _parts_of(books: Sequence[PriceBook]) -> list[str]:
 class _Comparison:
     """One pass over the rows."""
 
-    def __init__(self, before: PriceBook, after: PriceBook, path: BookPath, schema: pl.Schema, asked: Question) -> None:
+    def __init__(self, ends: tuple[Stop, Stop], path: BookPath, schema: pl.Schema, asked: Question) -> None:
         self._asked = asked
         self._changes = path.changes
         between = [*path.first[1:-1], *path.last[1:-1]]
-        books = [before, after, *between] if path.changes else [before]
+        stops = [*ends, *between] if path.changes else [ends[0]]
+        books = [stop.book for stop in stops]
         self._parts = _parts_of(books)
-        self._twins = [_twin(book, schema, asked, self._parts) for book in books]
-        for number, book in enumerate(books[:2] if asked.verify else ()):
-            verifier = Verifier(book, asked.verify, inputs=_inputs(book, asked), rates=asked.rates)
-            self._twins[number] = replace(self._twins[number], verify=verifier.check)
+        self._twins = [_twin(stop, schema, asked, self._parts) for stop in stops]
+        for number, stop in enumerate(stops[:2] if asked.verify else ()):
+            self._twins[number] = replace(self._twins[number], verify=_verifier(stop, asked).check)
         count = len(self._changes)
         after_at = 1 if count else 0
         # Places of P(0) ... P(k) and Q(0) ... Q(k) among the books.
@@ -155,8 +216,8 @@ class _Comparison:
         scales = [_scale(twin) for twin in self._twins]
         self._scale = max(scales)
         self._factors = [10 ** (self._scale - scale) for scale in scales]
-        self._mixed = before.mixed or after.mixed
-        self._home = before.result_currency()
+        self._mixed = any(book.mixed for book in books)
+        self._home = books[0].result_currency()
         self._document = self._document_of(books, schema)
         self._keys = [_CURRENCY] if self._mixed else []
         shown = asked.by or asked.key
