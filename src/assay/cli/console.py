@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Exit status, part of the contract.
 PUBLISHED, FAILED, MISUSED, OVER_BUDGET = 0, 1, 2, 3
+OVER_LIMIT: Final = 3
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 

@@ -81,6 +81,7 @@ def compare(
     step: str | None = None,
     since: dt.date | None = None,
     date: str | None = None,
+    known_at: tuple[dt.datetime, dt.datetime] | None = None,
     by: Sequence[str] = (),
     measure: Measure = "gross",
     top: int = 10,
@@ -102,6 +103,7 @@ def compare(
         step: Name of the pricing step, where there are several.
         since: Only rows of this day or later, in the book's time zone; documents that have such a row.
         date: The column of that day; by default the one that gives the book a date.
+        known_at: Two instants: prices and rates as they were known at either, for the first book and for the second.
         by: Columns whose values say who pays; by default the source's key: each row by itself.
         measure: The amount by which rows are dearer or cheaper.
         top: How many are named on either side.
@@ -113,15 +115,15 @@ def compare(
         SourceError: A source cannot be read.
         PricingError: A sample of what was priced is not what the reference says: a defect.
     """
-    if not 1 <= len(books) <= 2:
+    if not (1 <= len(books) <= 2 or (known_at and not books)):
         raise ConfigurationError(f"two books are compared, or one with the pipeline's own; {len(books)} are given")
     plan = make_plan(pipeline, params=params or {}, settings=settings, source=source)
     place, pricing = _pricing(plan, step)
     schema = plan.steps[place - 1].schema if place else plan.input_schema
     own = pricing.definition.book
-    bound = [_bound(book, pricing, schema, plan.context) for book in ([own, *books] if len(books) == 1 else books)]
-    before, after = bound
-    names = [_shown(book) for book in ([own, *books] if len(books) == 1 else books)]
+    both = (*([own] * (2 - len(books))), *books)
+    before, after = bound = [_bound(book, pricing, schema, plan.context) for book in both]
+    names = [_shown(book) for book in both]
     where = f"step {pricing.name}"
     for column in by:
         if column not in visible(schema):
@@ -137,9 +139,8 @@ def compare(
             kept = rows.filter(recent)
             if document is not None:
                 kept = rows.join(kept.select(document).unique(), on=document, how="semi", maintain_order="left")
-            all_rows = _height(rows)
+            counts["earlier"] = _height(rows) - _height(kept)
             rows = kept
-            counts["earlier"] = all_rows - _height(rows)
         rejecting = pipeline.source.reject_with
         together = DOCUMENT if rejecting is not None and document is None else None
         if rejecting is not None and document == rejecting:
@@ -150,6 +151,7 @@ def compare(
                 rows,
                 inputs={**before.inputs, **after.inputs},
                 rates=before.rates,
+                known_at=known_at,
                 by=by,
                 key=() if by else (pipeline.source.key or IDENTITY),
                 measure=measure,

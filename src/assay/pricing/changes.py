@@ -238,8 +238,9 @@ def _name_of(one: Step | None, other: Step | None) -> str:
 def _change(name: str, one: Step | None, other: Step | None) -> Change:
     if one is None or other is None:
         (step,) = (step for step in (one, other) if step is not None)
-        shown = ", ".join(f"{key} {value}" for key, value in _told(step).items())
-        return Change(name, "added" if one is None else "removed", f"{step.kind}: {shown}" if shown else step.kind)
+        shown = ", ".join(f"{key} {value}" for key, value in _told(step, defaults=False).items())
+        words = [*([step.kind] if step.kind != step.id else []), *([shown] if shown else [])]
+        return Change(name, "added" if one is None else "removed", ": ".join(words) or step.kind)
     return Change(name, "replaced", _differences(one, other))
 
 
@@ -271,9 +272,10 @@ def _settings_told(before: PriceBook, after: PriceBook) -> str:
     )
 
 
-def _told(step: Step) -> dict[str, str]:
+def _told(step: Step, *, defaults: bool = True) -> dict[str, str]:
     """What a step says, by the place where it says it: "tier 2 unit_price": "0.08"."""
-    return dict(_flat(step.model_dump(exclude_none=True, exclude={"id", "kind"}), ""))
+    content = step.model_dump(exclude_none=True, exclude_defaults=not defaults, exclude={"id", "kind"})
+    return dict(_flat(content, ""))
 
 
 def _flat(value: Any, at: str) -> Iterator[tuple[str, str]]:

@@ -224,7 +224,7 @@ class _Comparison:
         self._shown = list(shown) or [_ROW]
         if not shown and _ROW in schema:
             raise ConfigurationError(f'the frame has a column "{_ROW}", which rows would be named by: give key or by')
-        self._edges = [Decimal(1).scaleb(power) for power in range(-min(self._scale, 2), 5)]
+        self._edges = [Decimal(10) ** power for power in range(-min(self._scale, 2), 5)]
         self._rows = 0
         self._counts: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
         self._bands: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
