@@ -274,7 +274,7 @@ def test_no_records(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["shop"], 2, "give a book to compare with"),
+        (["shop"], 2, "give what to compare with"),
         (["shop", "--book", "dearr.toml"], 2, 'did you mean "dearer.toml"'),
         (["shop", "--book", "broken.toml"], 2, "broken.toml:2"),
         (["shop", "--book", "wrong.toml"], 2, "step 1 (per_unit), unit_price"),
@@ -308,6 +308,76 @@ def test_wrong_use(shop: Path, arguments: list[str], status: int, message: str, 
     assert done.exit_code == status, done.stdout + done.stderr
     told = document(done)["error"]["message"] if as_json else " ".join(done.stderr.split())
     assert message in " ".join(told.split())
+
+
+LISTED = BOOK.replace(
+    "[[steps]]",
+    '[[steps]]\nkind = "resolve"\ntable = "list"\ngives = ["price"]\n\n[[steps]]',
+    1,
+).replace('unit_price = "2"', 'unit_price = {column = "price"}')
+
+MODEL = """
+class Listed(BaseModel):
+    id: str
+    customer: str | None
+    price: Annotated[Decimal, Field(max_digits=8, decimal_places=2)]
+    known_from: AwareDatetime
+
+
+shop = """
+
+
+@pytest.fixture
+def listed(shop: Path) -> Path:
+    """The shop, whose prices are in a list."""
+    text = PIPELINE.replace("shop = ", MODEL).replace("BaseModel, Field", "AwareDatetime, BaseModel, Field")
+    text = text.replace("Price, Rows", "Price, Rows, Table")
+    table = 'Table("prices.csv", Listed, empty_as_null=True)'
+    (shop / "pipelines" / "shop.py").write_text(text.replace('"pct"}', f'"pct"}}, prices={{"list": {table}}}'))
+    (shop / "pipelines" / "shop.toml").write_text(LISTED)
+    old = "id,customer,price,known_from\nlist,,2,2026-01-01T00:00:00Z\nx,x,1.5,2026-01-01T00:00:00Z\n"
+    (shop / "prices.csv").write_text(old + "x,x,1.8,2026-02-01T00:00:00Z\n")
+    (shop / "draft.csv").write_text(old + "x,x,1.6,2026-02-01T00:00:00Z\n")
+    return shop
+
+
+def test_two_known_times(listed: Path) -> None:
+    done = assay("diff", "shop", "--swap-date", "2026-01-31..2026-02-01", "--measure", "net")
+    assert done.exit_code == 0, done.stderr
+    shown = [" ".join(row.split()) for row in done.stdout.splitlines()]
+    assert "tables known at 2026-01-31T00:00:00+00:00 -> 2026-02-01T00:00:00+00:00 2 +3.75 +0.75 +4.50" in shown
+    assert "prices: 1 of 1, the greatest change first" in shown
+    assert "x x 2 +3.75" in shown
+
+
+def test_another_price_list(listed: Path) -> None:
+    found = document(assay("diff", "shop", "--prices", "list=draft.csv", "--json"))["difference"]
+    assert [one["what"] for one in found["effects"]] == ["prices list"]
+    assert [(one["before"], one["after"], one["amounts"]["EUR"]["net"]) for one in found["prices"]] == [
+        ("x", "x", "-2.50")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prices", "status", "message"),
+    [
+        ("lst=draft.csv", 2, 'no price list "lst". Did you mean "list"'),
+        ("draft.csv", 2, "--prices takes key=value"),
+        ("list=gone.csv", 1, "gone.csv"),
+        ("list=wrong.csv", 1, "wrong.csv"),
+    ],
+)
+def test_a_wrong_price_list(listed: Path, prices: str, status: int, message: str) -> None:
+    (listed / "wrong.csv").write_text("id,customer,price,known_from\nlist,,two,2026-01-01T00:00:00Z\n")
+    done = assay("diff", "shop", "--prices", prices)
+    assert done.exit_code == status, done.stderr
+    assert message in done.stderr
+
+
+def test_times_where_nothing_is_known_later(shop: Path) -> None:
+    done = assay("diff", "shop", "--swap-date", "2026-01-31..2026-02-01")
+    assert done.exit_code == 2
+    assert "known_from" in done.stderr
 
 
 def test_orders_by_their_own_book(project: Path, shop_of_orders: Path) -> None:

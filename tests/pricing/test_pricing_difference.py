@@ -15,7 +15,7 @@ from tests.pricing.drawn_pairs import Pair, pairs
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import EXACT
-from assay.pricing import ChangeLimit, Difference, PriceBook
+from assay.pricing import ChangeLimit, Difference, PriceBook, PriceList, RatesTable
 from assay.pricing.changes import path_between
 from assay.pricing.difference import MEASURES
 
@@ -338,6 +338,107 @@ class TestWho:
         }
         assert found.unpriced.both == 1
         assert [(one.currency, one.key["row"]) for one in found.cheaper] == [("EUR", 0), ("JPY", 1)]
+
+
+# Price lists, and what was known when
+
+LISTED = book(
+    {"kind": "resolve", "table": "list", "gives": ["unit_price"]},
+    {"kind": "per_unit", "unit_price": {"column": "unit_price"}},
+    off("0"),
+)
+OTHERWISE = book(*LISTED.model_dump(mode="json", exclude_none=True)["steps"][:2], off("10"))
+PRICES = [
+    {"id": "tea", "product": "tea", "unit_price": "2", "known_from": "2026-01-01T00:00:00Z"},
+    {"id": "all", "unit_price": "1", "known_from": "2026-01-01T00:00:00Z"},
+    {"id": "tea", "product": "tea", "unit_price": "3", "known_from": "2026-02-01T00:00:00Z"},
+    {"id": "jam", "product": "jam", "unit_price": "5", "known_from": "2026-02-01T00:00:00Z"},
+]
+SOLD = pl.DataFrame({"product": ["tea", "jam", "jam", "nut"], "quantity": [1, 2, 3, 4]})
+
+
+class TestTables:
+    def test_two_known_times(self) -> None:
+        prices = {"list": PriceList(PRICES)}
+        found = LISTED.diff(LISTED, SOLD, prices=prices, known_at=("2026-01-15T00:00:00Z", "2026-02-15T00:00:00Z"))
+        (one,) = found.effects
+        assert (one.rule, one.how, one.rows) == ("tables", "tables", 3)
+        assert one.what == "known at 2026-01-15T00:00:00Z -> 2026-02-15T00:00:00Z"
+        assert one.amounts["EUR"]["net"] == Decimal("21.00")
+        assert [(p.before, p.after, p.rows, str(p.amounts["EUR"]["net"])) for p in found.prices] == [
+            ("all", "jam", 2, "20.00"),
+            ("tea", "tea", 1, "1.00"),
+        ]
+
+    def test_another_list_and_another_rule_share_what_they_do_together(self) -> None:
+        other = [row | {"unit_price": "4"} if row["id"] == "all" else row for row in PRICES]
+        lists = {"prices": {"list": PriceList(PRICES)}, "other_prices": {"list": PriceList(other)}}
+        found = LISTED.diff(OTHERWISE, SOLD, **lists)  # type: ignore[arg-type]
+        # 4 nuts at 1, later at 4: +12, and -1.20 of both are shared; the rest is 28, and 10 % off.
+        assert [(one.rule, one.what, str(one.amounts["EUR"]["net"])) for one in found.effects] == [
+            ("tables", "prices list", "11.40"),
+            ("percent_off", "percent 0 -> 10", "-3.80"),
+        ]
+        assert [(p.before, p.after, p.rows, str(p.amounts["EUR"]["net"])) for p in found.prices] == [
+            ("all", "all", 1, "11.40")
+        ]
+
+    def test_the_same_tables_are_no_change(self) -> None:
+        lists = {"prices": {"list": PriceList(PRICES)}, "other_prices": {"list": PriceList(PRICES)}}
+        found = LISTED.diff(LISTED, SOLD, **lists)  # type: ignore[arg-type]
+        assert (found.effects, found.prices) == ([], [])
+
+    def test_corrected_rates(self) -> None:
+        rates = [("USD", "0.5", "2026-01-01T00:00:00+00:00"), ("USD", "0.6", "2026-02-01T00:00:00+00:00")]
+        known = pl.Datetime("us", "UTC")
+        table = pl.DataFrame(rates, schema=["currency", "rate", "known_from"], orient="row").with_columns(
+            pl.col("rate").cast(pl.Decimal(38, 4)),
+            pl.col("known_from").str.to_datetime(time_unit="us", time_zone="UTC").cast(known),
+        )
+        converting = book(PER_UNIT | {"unit_price": {"column": "p"}}, {"kind": "convert", "to": "EUR", "rates": "fx"})
+        rows = pl.DataFrame({"quantity": [1, 2], "p": [10, 10], "currency": ["USD", "EUR"]})
+        both = ("2026-01-15T00:00:00Z", "2026-02-15T00:00:00Z")
+        found = converting.diff(converting, rows, rates={"fx": RatesTable(table)}, known_at=both)
+        assert found.effects[0].amounts["EUR"]["net"] == 1
+        assert [(p.before, p.after) for p in found.prices] == [(None, None)]
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
+    @given(st.data())
+    def test_rows_of_lists_add_up_to_the_effect(self, data: st.DataObject) -> None:
+        products = st.sampled_from(["a", "b", "c"])
+        price = st.integers(0, 999).map(lambda cents: str(Decimal(cents) / 100))
+        many = st.lists(
+            st.tuples(st.sampled_from(["a", "b", "c", None]), price),
+            min_size=1,
+            max_size=4,
+            unique_by=lambda one: one[0],
+        )
+
+        def drawn() -> PriceList:
+            rows = [
+                {"id": f"p{n}", "unit_price": one} | ({"product": name} if name else {})
+                for n, (name, one) in enumerate(data.draw(many))
+            ]
+            return PriceList([{"product": "z", "id": "z", "unit_price": "1"}, *rows])
+
+        rows = data.draw(st.lists(st.tuples(products, st.integers(-9, 99)), min_size=1, max_size=8))
+        frame = pl.DataFrame(rows, schema=["product", "quantity"], orient="row")
+        old, new = drawn(), drawn()
+        before, after = data.draw(st.permutations([LISTED, data.draw(st.sampled_from([LISTED, OTHERWISE]))]))
+        one = before.diff(after, frame, prices={"list": old}, other_prices={"list": new})
+        other = after.diff(before, frame, prices={"list": new}, other_prices={"list": old})
+        for found, book, table, end in ((one, before, old, "before"), (one, after, new, "after")):
+            priced = book.price(frame, prices={"list": table}, errors="column").collect()
+            assert getattr(found.totals["EUR"]["net"], end) == priced["net"].sum()
+        assert sum((e.amounts["EUR"]["net"] for e in one.effects), Decimal(0)) == one.totals["EUR"]["net"].change
+        if one.effects and one.effects[0].rule == "tables":
+            assert (
+                sum((p.amounts["EUR"]["gross"] for p in one.prices), Decimal(0))
+                == one.effects[0].amounts["EUR"]["gross"]
+            )
+        assert {(p.before, p.after, p.rows, p.amounts["EUR"]["net"]) for p in one.prices} == {
+            (p.after, p.before, p.rows, -p.amounts["EUR"]["net"]) for p in other.prices
+        }
 
 
 class TestWrongUse:

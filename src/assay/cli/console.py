@@ -206,7 +206,7 @@ def tell(error: Exception, message: str, *, as_json: bool) -> None:
     print_json({"schema": 1, "status": "failed", "error": content})
 
 
-def parse_params(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_params(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """From `key=value` pairs.
 
     Raises:
@@ -216,8 +216,8 @@ def parse_params(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ConfigurationError(f"--set takes key=value, not {pair!r}")
+            raise ConfigurationError(f"{option} takes key=value, not {pair!r}")
         if key in made:
-            raise ConfigurationError(f"--set {key} is given twice")
+            raise ConfigurationError(f"{option} {key} is given twice")
         made[key] = value
     return made

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _DAY = click.DateTime(["%Y-%m-%d"])
 #: Reasons why rows cannot be priced that are shown; --json has all.
 _REASONS = 5
+#: Rows of price lists that are shown.
+_PRICES = 10
 
 
 @click.command(
@@ -52,6 +54,7 @@ _REASONS = 5
 @click.option("--since", type=_DAY, metavar="DATE", help="Only rows of this day or later, such as 2026-03-01.")
 @click.option("--date", metavar="COLUMN", help="The column of that day; else the one that gives the book a date.")
 @click.option("--swap-date", "swapped", metavar="A..B", help="Prices and rates as known at A, and at B (UTC).")
+@click.option("--prices", metavar="NAME=FILE", multiple=True, help="Another price list for the second book; repeat it.")
 @click.option("--by", metavar="COLUMN", multiple=True, help="Who pays: rows with the same value here; repeat it.")
 @click.option(
     "--measure",
@@ -80,6 +83,7 @@ def diff_command(
     since: dt.datetime | None,
     date: str | None,
     swapped: str | None,
+    prices: tuple[str, ...],
     by: tuple[str, ...],
     measure: str,
     top: int,
@@ -100,8 +104,10 @@ def diff_command(
 
     most = None if limit is None else ChangeLimit.parse(limit)
     known_at = None if swapped is None else _instants(swapped)
-    if not books and known_at is None:
-        raise ConfigurationError("give a book to compare with: --book FILE; or two of them")
+    if not (books or known_at or prices):
+        raise ConfigurationError(
+            "give what to compare with: --book FILE (or two), --prices NAME=FILE or --swap-date A..B"
+        )
     pipeline = load(name)
     if fmt is not None:
         pipeline = replace(pipeline, source=replace(pipeline.source, format=fmt))
@@ -116,6 +122,7 @@ def diff_command(
             since=None if since is None else since.date(),
             date=date,
             known_at=known_at,
+            prices=parse_params(prices, "--prices"),
             by=by,
             measure=measure,  # type: ignore[arg-type]  # the choice allows no other
             top=top,
@@ -168,6 +175,7 @@ def _print(compared: Compared, most: ChangeLimit | None) -> None:
     _print_totals(difference)
     _print_moves(difference)
     _print_effects(difference)
+    _print_prices(difference)
     _print_bands(difference)
     _print_parties("pays more", difference, difference.dearer, difference.parties[0])
     _print_parties("pays less", difference, difference.cheaper, difference.parties[1])
@@ -236,6 +244,19 @@ def _print_effects(difference: Difference) -> None:
         rows.append(["total", "", "", *(_signed(totals[name].change) for name in names), currency])
     spare = [name for name in ("tax", "net", "payable", "gross") if name != difference.measure]
     _print_amounts(difference, ["rule", "what is changed", "rows"], names, rows, spare=spare)
+
+
+def _print_prices(difference: Difference) -> None:
+    if not difference.prices:
+        return
+    shown = difference.prices[:_PRICES]
+    rows = [
+        [one.before or "none", one.after or "none", f"{one.rows:,}", _signed(amounts[difference.measure]), currency]
+        for one in shown
+        for currency, amounts in one.amounts.items()
+    ]
+    output().print(f"prices: {len(shown):,} of {len(difference.prices):,}, the greatest change first", markup=False)
+    _print_amounts(difference, ["price before", "price after", "rows"], [difference.measure], rows)
 
 
 def _print_bands(difference: Difference) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import ConfigurationError, unknown_name
+from assay.lookups import Table
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, visible
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.documents import DocumentFinder, blame
@@ -21,8 +22,8 @@ from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.steps import BoundDocumentPrice, BoundPrice, Price
-from assay.pipeline.steps.price import book_file
-from assay.pricing import Difference, Inputs, PriceBook
+from assay.pipeline.steps.price import book_file, list_of
+from assay.pricing import Difference, Inputs, PriceBook, PriceList
 from assay.pricing.difference import Measure
 from assay.pricing.moments import local_day_expr
 from assay.reading import SourceLike
@@ -82,6 +83,7 @@ def compare(
     since: dt.date | None = None,
     date: str | None = None,
     known_at: tuple[dt.datetime, dt.datetime] | None = None,
+    prices: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
     measure: Measure = "gross",
     top: int = 10,
@@ -104,6 +106,7 @@ def compare(
         since: Only rows of this day or later, in the book's time zone; documents that have such a row.
         date: The column of that day; by default the one that gives the book a date.
         known_at: Two instants: prices and rates as they were known at either, for the first book and for the second.
+        prices: Names of the step's price lists to files that are read in their place for the second book.
         by: Columns whose values say who pays; by default the source's key: each row by itself.
         measure: The amount by which rows are dearer or cheaper.
         top: How many are named on either side.
@@ -115,9 +118,10 @@ def compare(
         SourceError: A source cannot be read.
         PricingError: A sample of what was priced is not what the reference says: a defect.
     """
-    if not (1 <= len(books) <= 2 or (known_at and not books)):
+    if len(books) > 2 or not (books or known_at or prices):
         raise ConfigurationError(f"two books are compared, or one with the pipeline's own; {len(books)} are given")
-    plan = make_plan(pipeline, params=params or {}, settings=settings, source=source)
+    known = None if known_at is None else known_at[0].isoformat()
+    plan = make_plan(pipeline, params=params or {}, settings=settings, source=source, known_at=known)
     place, pricing = _pricing(plan, step)
     schema = plan.steps[place - 1].schema if place else plan.input_schema
     own = pricing.definition.book
@@ -133,6 +137,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="assay-diff-") as folder, closing(early):
         early.open()
         before.open()
+        others = _lists(pricing, prices or {}, plan.context)
         rows, counts = _prepared(early, Path(folder), limit, progress)
         document = _document(before, after)
         if recent is not None:
@@ -150,8 +155,8 @@ def compare(
                 after.book,
                 rows,
                 inputs={**before.inputs, **after.inputs},
-                rates=before.rates,
-                known_at=known_at,
+                **before.tables | ({} if known_at is None else {"known_at": known_at}),
+                other_prices=others,
                 by=by,
                 key=() if by else (pipeline.source.key or IDENTITY),
                 measure=measure,
@@ -204,6 +209,22 @@ def _bound(book: str | PriceBook, pricing: _Bound, schema: pl.Schema, context: C
         return replace(definition, book=loaded, inputs=inputs).bind(schema, context)
     except ConfigurationError as error:
         raise ConfigurationError(str(error), where=where) from None
+
+
+def _lists(pricing: _Bound, files: Mapping[str, str], context: Context) -> dict[str, PriceList]:
+    """Price lists of other files, read as the step's own are."""
+    made = {}
+    for name, file in files.items():
+        where = f"step {pricing.name}"
+        if name not in pricing.definition.prices:
+            raise ConfigurationError(unknown_name("price list", name, pricing.definition.prices), where=where)
+        table = pricing.definition.prices[name]
+        if not isinstance(table, Table):
+            raise ConfigurationError(f"the prices {name} are no file, and none can stand in for them", where=where)
+        here = Path(file)
+        path = str(here.resolve()) if here.exists() else file
+        made[name] = list_of(name, replace(table, path=path).read(context.lookup))
+    return made
 
 
 def _shown(book: str | PriceBook) -> str:

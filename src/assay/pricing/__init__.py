@@ -6,7 +6,7 @@ from assay.money import allocate, round_money
 from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
 from assay.pricing.binding import Inputs, column_of, unsaid
 from assay.pricing.book import PriceBook
-from assay.pricing.difference import Band, ChangeLimit, Difference, Effect, Moves, Party, Shift, Unpriced
+from assay.pricing.difference import Band, ChangeLimit, Difference, Effect, Moves, Party, PriceEffect, Shift, Unpriced
 from assay.pricing.moments import known_instant, shown_instant
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.price_list import PriceList
@@ -107,6 +107,7 @@ __all__ = [
     "PercentOff",
     "PercentageFee",
     "PriceBook",
+    "PriceEffect",
     "PriceList",
     "Pricing",
     "Prorate",

@@ -20,8 +20,8 @@ import polars as pl
 from assay.errors import ConfigurationError, PricingError, unknown_name
 from assay.money import EXACT, integer
 from assay.pricing.binding import Inputs, bound, unknown_input
+from assay.pricing.changes import TABLES, Stop, path_between, same_currency
 from assay.pricing.changes import Path as BookPath
-from assay.pricing.changes import Stop, path_between, same_currency
 from assay.pricing.difference import (
     MEASURES,
     Band,
@@ -30,6 +30,7 @@ from assay.pricing.difference import (
     Measure,
     Moves,
     Party,
+    PriceEffect,
     Shift,
     Unpriced,
 )
@@ -47,6 +48,7 @@ BATCH_ROWS = 400_000
 """Rows of a batch, shared out among the books."""
 
 _OWN = "__assay_diff_"
+_ROW_NUMBER, _FROM, _TO = f"{_OWN}row", f"{_OWN}from", f"{_OWN}to"
 _ROW, _CLASS, _CURRENCY, _CHANGE = "row", f"{_OWN}class", f"{_OWN}currency", f"{_OWN}change"
 # What a row is: priced by all books; by both, not by all between; by the first only; by the second only; by neither.
 _ALL, _BOTH, _FIRST, _SECOND, _NEITHER = range(5)
@@ -88,7 +90,9 @@ class Given:
 
 
 def _at(known: dt.datetime | str | None) -> str:
-    return "any time" if known is None else str(known)
+    if known is None:
+        return "any time"
+    return known.isoformat() if isinstance(known, dt.datetime) else known
 
 
 T = TypeVar("T")
@@ -171,7 +175,8 @@ def _inputs(book: PriceBook, asked: Question) -> dict[str, str | None]:
 
 def _twin(stop: Stop, schema: pl.Schema, asked: Question, parts: Sequence[str] = MEASURES) -> Twin:
     given = asked.given[1 if stop.second else 0]
-    wanted = (*parts, "currency", ERROR)
+    resolves = any(step.resolves for step in stop.book.steps)
+    wanted = (*parts, "currency", *(["price_id"] if resolves else []), ERROR)
     return stop.book.compiled(schema, inputs=_inputs(stop.book, asked), tables=given.tables, wanted=wanted)
 
 
@@ -219,6 +224,9 @@ class _Comparison:
         self._mixed = any(book.mixed for book in books)
         self._home = books[0].result_currency()
         self._document = self._document_of(books, schema)
+        # The tables, if they are changed, are a part of the first change.
+        self._lists = bool(self._changes) and TABLES in self._changes[0].rule.split(" + ")
+        self._prices: dict[tuple[str | None, str | None, str], Counter[str]] = defaultdict(Counter)
         self._keys = [_CURRENCY] if self._mixed else []
         shown = asked.by or asked.key
         self._shown = list(shown) or [_ROW]
@@ -292,6 +300,8 @@ class _Comparison:
             wide = wide.with_columns(_classes(oks, self._after).alias(_CLASS))
         wide = wide.with_columns(before.alias(_BEFORE), after.alias(_AFTER), (after - before).alias(_CHANGE))
         self._count(wide)
+        if self._lists:
+            self._note_prices(wide, priced)
         moved = wide.select(*self._shown, *self._keys, _BEFORE, _AFTER, _CHANGE).filter(pl.col(_CHANGE) != 0)
         self._note_bands(moved)
         if isinstance(self._parties, _Rows):
@@ -362,6 +372,26 @@ class _Comparison:
         for row in groups.iter_rows(named=True):
             self._counts[row.pop(_CURRENCY, self._home), row.pop(_CLASS, _ALL)].update(row)
 
+    def _note_prices(self, wide: pl.DataFrame, priced: Sequence[pl.DataFrame]) -> None:
+        """The first change, by the rows of price lists that are for a row of ours before and after it."""
+        ways = {(self._first[0], self._first[1]), (self._last[1], self._last[0])}
+        made = []
+        for one, other in ways:
+            ids = [_ids(priced[number]).alias(name) for number, name in ((one, _FROM), (other, _TO))]
+            changes = [
+                (pl.col(f"{_OWN}{other}_{name}") - pl.col(f"{_OWN}{one}_{name}")).cast(pl.Int128).alias(name)
+                for name in self._parts
+            ]
+            rows = wide.hstack(ids).with_row_index(_ROW_NUMBER)
+            rows = rows.filter(pl.col(_CLASS) == _ALL) if _CLASS in rows.columns else rows
+            rows = rows.filter(self._differ([(one, other)]))
+            # Where both ways are the same one it counts for both.
+            twice = [pl.col(name) * integer(2 // len(ways)) for name in self._parts]
+            made.append(rows.select(_ROW_NUMBER, _FROM, _TO, *self._keys, *changes).with_columns(twice))
+        summed = pl.col(_ROW_NUMBER).n_unique().alias("rows"), pl.col(self._parts).sum()
+        for row in pl.concat(made).group_by(_FROM, _TO, *self._keys).agg(summed).iter_rows(named=True):
+            self._prices[row.pop(_FROM), row.pop(_TO), row.pop(_CURRENCY, self._home)].update(row)
+
     def _differ(self, pairs: Sequence[tuple[int, int]]) -> pl.Expr:
         """Whether any amount differs between any of the pairs of books."""
         return pl.any_horizontal(
@@ -397,6 +427,7 @@ class _Comparison:
             totals={code: self._totals(code) for code in shown},
             moves={code: self._moves(code) for code in shown},
             effects=self._effects(shown),
+            prices=self._price_effects(),
             bands=[band for code in shown for band in self._banded(code)],
             dearer=dearer,
             cheaper=cheaper,
@@ -409,10 +440,8 @@ class _Comparison:
 
     def _units_of(self, currency: str, one: int, book: int, name: str) -> int:
         """The sum of a measure over one class of rows, in units."""
-        if name not in self._parts:
-            of = {"tax": (), "gross": ("net", "tax"), "payable": ("gross",)}[name]
-            return sum(self._units_of(currency, one, book, part) for part in of)
-        return self._counts[currency, one][f"{_OWN}{book}_{name}"]
+        sums = {part: self._counts[currency, one][f"{_OWN}{book}_{part}"] for part in self._parts}
+        return _of_parts(sums, name, self._parts)
 
     def _amount(self, units: int) -> Decimal:
         return EXACT.scaleb(Decimal(units), -self._scale)
@@ -462,10 +491,36 @@ class _Comparison:
             return self._units_of(currency, _ALL, book, name)
 
         first, last = self._first, self._last
-        twice = units(first[j + 1]) - units(first[j]) + units(last[j]) - units(last[j + 1])
-        if twice % 2 == 0:
-            return self._amount(twice // 2)
-        return EXACT.scaleb(Decimal(5 * twice), -self._scale - 1)
+        return self._half(units(first[j + 1]) - units(first[j]) + units(last[j]) - units(last[j + 1]))
+
+    def _half(self, twice: int) -> Decimal:
+        """Half of so many units; one more digit where it must be."""
+        return self._amount(twice // 2) if twice % 2 == 0 else EXACT.scaleb(Decimal(5 * twice), -self._scale - 1)
+
+    def _price_effects(self) -> list[PriceEffect]:
+        found: dict[tuple[str | None, str | None], dict[str, Counter[str]]] = defaultdict(dict)
+        for (before, after, currency), counts in self._prices.items():
+            found[before, after][currency] = counts
+        made = [
+            PriceEffect(
+                *ids,
+                sum(counts["rows"] for counts in named.values()),
+                {
+                    currency: {name: self._half(_of_parts(counts, name, self._parts)) for name in MEASURES}
+                    for currency, counts in sorted(named.items())
+                },
+            )
+            for ids, named in found.items()
+        ]
+        measure = self._asked.measure
+        return sorted(
+            made,
+            key=lambda one: (
+                -max(abs(amounts[measure]) for amounts in one.amounts.values()),
+                one.before or "",
+                one.after or "",
+            ),
+        )
 
     def _shifts(self, currency: str, classes: Sequence[int]) -> dict[str, Decimal]:
         return {
@@ -604,6 +659,21 @@ def _heads(ranked: pl.DataFrame, keys: list[str], top: int) -> pl.DataFrame:
     if not keys:
         return ranked.head(top)
     return ranked.group_by(keys, maintain_order=True).head(top).select(ranked.columns)
+
+
+def _of_parts(sums: Mapping[str, int], name: str, parts: Sequence[str]) -> int:
+    """A measure, of the amounts from which all follow."""
+    if name in parts:
+        return sums[name]
+    of = {"tax": (), "gross": ("net", "tax"), "payable": ("gross",)}[name]
+    return sum(_of_parts(sums, part, parts) for part in of)
+
+
+def _ids(priced: pl.DataFrame) -> pl.Series:
+    """Which rows of price lists applied."""
+    if "price_id" in priced.columns:
+        return priced["price_id"]
+    return pl.repeat(None, priced.height, dtype=pl.String, eager=True)
 
 
 def _size(frame: pl.DataFrame) -> int:

@@ -71,6 +71,22 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceEffect:
+    """What other tables do to the rows that one row of a price list was for, and another one is for now.
+
+    Attributes:
+        before, after: Ids of these rows (`price_id`), which may be the same; None where no list was asked.
+        rows: Rows whose amounts change by it.
+        amounts: By currency and measure.
+    """
+
+    before: str | None
+    after: str | None
+    rows: int
+    amounts: Mapping[str, Mapping[str, Decimal]]
+
+
+@dataclass(frozen=True, slots=True)
 class Band:
     """Rows whose measure changes by about as much.
 
@@ -145,6 +161,8 @@ class Difference:
         moves: By currency.
         effects: What causes the change: one a change of the book, in running order, then what no change alone causes.
             By currency and measure they add up to the change of the totals.
+        prices: What the effect of other tables (the first one, then) is made of, row by row of the price lists, the
+            greatest first.
         bands: From the largest fall to the largest rise.
         dearer, cheaper: Who pays most more, and most less; the greatest change first.
         parties: Of how many parties these are the first: that pay more, and less.
@@ -156,6 +174,7 @@ class Difference:
     totals: Mapping[str, Mapping[str, Shift]]
     moves: Mapping[str, Moves]
     effects: Sequence[Effect]
+    prices: Sequence[PriceEffect]
     bands: Sequence[Band]
     dearer: Sequence[Party]
     cheaper: Sequence[Party]
@@ -200,6 +219,10 @@ class Difference:
             "effects": [
                 {"rule": one.rule, "how": one.how, "what": one.what, "rows": one.rows, "amounts": _plain(one.amounts)}
                 for one in self.effects
+            ],
+            "prices": [
+                {"before": one.before, "after": one.after, "rows": one.rows, "amounts": _plain(one.amounts)}
+                for one in self.prices
             ],
             "bands": [
                 {

@@ -108,7 +108,7 @@ class Price:
                 pl.LazyFrame(schema=visible(schema)),
                 inputs=inputs,
                 rates={name: _none_of(table) for name, table in self.rates.items()},
-                prices={name: _list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
+                prices={name: list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
                 known_at=known_at,
                 receipts=self.receipts,
                 errors="column",
@@ -170,7 +170,7 @@ def book_file(book: str, context: Context, where: str) -> Path:
     raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
-def _list_of(name: str, frame: pl.DataFrame) -> PriceList:
+def list_of(name: str, frame: pl.DataFrame) -> PriceList:
     """The price list of a table."""
     try:
         return PriceList(frame)
@@ -214,7 +214,7 @@ class _Pricing:
         for name, listed in self.definition.prices.items():
             frame = listed.read(self.context)
             with _named(self.name):
-                self._prices[name] = _list_of(name, frame)
+                self._prices[name] = list_of(name, frame)
             fingerprints.append(whole_hash(frame))
         if self.known_at is not None:
             fingerprints.append(f"known at {known_instant(self.known_at, where=f'step {self.name}, known_at')}")
