@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("assay.cli.show", "Build", "Check pipelines, books and tables before any data is read."),
     "infer": ("assay.cli.infer", "Build", "Print a Pydantic model of the records of a file."),
     "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
+    "diff": ("assay.cli.diff", "Build", "Show what a change of prices will do, and which rule does it."),
     "runs": ("assay.cli.runs", "Look", "List past runs, or show one."),
     "explain": ("assay.cli.explain", "Look", "Show how one record came to its price, and prove it."),
     "rejects": ("assay.cli.rejects", "Run", "List, show, edit, replay, discard or purge rejected records."),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Exit status, part of the contract.
 PUBLISHED, FAILED, MISUSED, OVER_BUDGET = 0, 1, 2, 3
+OVER_LIMIT: Final = 3
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
@@ -205,7 +206,7 @@ def tell(error: Exception, message: str, *, as_json: bool) -> None:
     print_json({"schema": 1, "status": "failed", "error": content})
 
 
-def parse_params(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_params(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """From `key=value` pairs.
 
     Raises:
@@ -215,8 +216,8 @@ def parse_params(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ConfigurationError(f"--set takes key=value, not {pair!r}")
+            raise ConfigurationError(f"{option} takes key=value, not {pair!r}")
         if key in made:
-            raise ConfigurationError(f"--set {key} is given twice")
+            raise ConfigurationError(f"{option} {key} is given twice")
         made[key] = value
     return made

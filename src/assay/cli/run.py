@@ -119,7 +119,7 @@ def run_command(
             run = find_run(store, ended, name)
         result = (resume if resumed else abandon)(pipeline, run.id, settings)
     else:
-        with _Meter(live=is_live() and not quiet, silent=quiet or as_json) as meter:
+        with Meter(live=is_live() and not quiet, silent=quiet or as_json) as meter:
             result = pipeline.run(
                 parse_params(params),
                 input=source,
@@ -296,7 +296,7 @@ def _print_failure(result: Result) -> None:
     print_error(error["message"], ["Nothing was published."] if failed else [])
 
 
-class _Meter:
+class Meter:
     """A line on standard error: replaced as the run goes on where it is a terminal, else a line a stage."""
 
     def __init__(self, *, live: bool, silent: bool) -> None:

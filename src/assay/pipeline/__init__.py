@@ -2,6 +2,7 @@
 
 from assay.pipeline.booked import Booked
 from assay.pipeline.checks import Check, ControlTotal, Freshness, Holds, Pending, RowCount, Unique
+from assay.pipeline.comparing import Compared, compare
 from assay.pipeline.definition import MoneyColumns, Pipeline, Source
 from assay.pipeline.execution import purge, recover, replay
 from assay.pipeline.explaining import Explanation, explain
@@ -18,6 +19,7 @@ __all__ = [
     "Booked",
     "Broken",
     "Check",
+    "Compared",
     "ControlTotal",
     "Deduplicate",
     "Explanation",
@@ -40,6 +42,7 @@ __all__ = [
     "Rows",
     "Source",
     "Unique",
+    "compare",
     "errors_of",
     "explain",
     "find",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -15,11 +16,22 @@ from assay.pipeline.context import IDENTITY
 from assay.pipeline.documents import document_column
 from assay.pipeline.feed import Feed
 from assay.pipeline.plan import Plan
-from assay.pipeline.rejecting import RejectLog
 from assay.pipeline.spool import Spool
 from assay.pipeline.steps import REJECTED, Outcome, RowStep, Spooling, WholeStep
 from assay.pipeline.steps.blame import blamed
 from assay.runs import Ledger
+
+
+class RejectKeeper(Protocol):
+    """Takes rejects as they come."""
+
+    def early(self, rejects: pl.DataFrame, formats: Mapping[str, str]) -> None:
+        """Take what reading and validation have rejected, of one source (`REJECTS`)."""
+        ...
+
+    def late(self, rejected: pl.DataFrame) -> None:
+        """Take what a step has rejected (`REJECTED`)."""
+        ...
 
 
 class Processing:
@@ -33,7 +45,13 @@ class Processing:
     """
 
     def __init__(
-        self, plan: Plan, feed: Feed, ledger: Ledger, rejects: RejectLog, staging: Path, report: Callable[[str], None]
+        self,
+        plan: Plan,
+        feed: Feed,
+        ledger: Ledger,
+        rejects: RejectKeeper,
+        staging: Path,
+        report: Callable[[str], None],
     ) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.bytes = 0

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import localcontext
 from pathlib import Path
@@ -41,6 +41,8 @@ from assay.pricing.binding import (
     slip_of,
     unknown_input,
 )
+from assay.pricing.comparing import Given, Question, difference
+from assay.pricing.difference import Difference, Measure
 from assay.pricing.documents import as_lazy, by_document
 from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
@@ -59,6 +61,7 @@ from assay.pricing.verification import Verifier
 
 AMOUNTS = ("base", "discount", "net", "tax", "gross")
 DUE = ("retained", "prepaid", "rounding", "payable")
+Instant = dt.datetime | str | None
 _COMMON = frozenset({"currency", "document_id", "line_id", "line_kind", "quantity"})
 
 
@@ -404,6 +407,84 @@ class PriceBook(BaseModel):
             return totals_of(twin.eagerly(part, before), document, kind if kind in schema else None, made)
 
         return as_lazy(lambda: by_document(lazy, document, added_up, one_row_each=False), made)
+
+    def diff(
+        self,
+        other: PriceBook,
+        frame: pl.LazyFrame | pl.DataFrame,
+        *,
+        inputs: Inputs | None = None,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: Instant | tuple[Instant, Instant] = None,
+        other_rates: Mapping[str, Rates] | None = None,
+        other_prices: Mapping[str, PriceList] | None = None,
+        by: str | Sequence[str] = (),
+        key: str | Sequence[str] = (),
+        measure: Measure = "gross",
+        top: int = 10,
+        together: str | None = None,
+        verify: int = 0,
+        spool: Path | None = None,
+    ) -> Difference:
+        """What changes where another book prices the same rows: totals, who pays more or less, and which rule does it.
+
+        Both books, and those between them that attribution needs (two for each change of the book but the first), see
+        each batch of rows once. Memory is that of a batch, or of the documents of one part, and of the groups of `by`.
+
+        Args:
+            other: The book to compare with: a change is what it makes of a row less what this one does.
+            frame: As for `price`; an input that only one of the books knows is for that one.
+            inputs: As for `price`.
+            rates: As for `price`, for both books.
+            prices: As for `price`, for both books.
+            known_at: As for `price`, for both books; or two instants, one for each of them.
+            other_rates: Rates of the other book in place of those of the same names.
+            other_prices: Price lists of the other book in place of those of the same names.
+            by: Columns whose values say who pays, such as "customer"; without them each row is a party of its own.
+            key: Columns that name a row, where rows are the parties; else they have their numbers, from 0.
+            measure: The amount by which rows are dearer or cheaper: "net", "tax", "gross" or "payable".
+            top: How many are named that pay most more, and most less; in each currency.
+            together: A column of which all rows with one value are priced, or none: documents, even where the books
+                price row by row.
+            verify: So many rows, and the extremes, are priced once more by the reference, under either book.
+            spool: Where documents of many rows are kept on disk meanwhile; the system's temporary folder where None.
+
+        Raises:
+            ConfigurationError: The amounts come out in different currencies, or as in `price`.
+            PricingError: Amounts are too large to be added up exactly, or `verify` has found a defect.
+        """
+        known = known_at if isinstance(known_at, tuple) else (known_at, known_at)
+        given = Given.of(rates, prices, known[0])
+        others = {**given.tables.rates, **(other_rates or {})}, {**given.tables.prices, **(other_prices or {})}
+        asked = Question(
+            inputs or {},
+            (given, Given.of(*others, known[1])),
+            by=[by] if isinstance(by, str) else list(by),
+            key=[key] if isinstance(key, str) else list(key),
+            measure=measure,
+            top=top,
+            together=together,
+            verify=verify,
+            spool=spool,
+        )
+        return difference(self, other, _lazy(frame), asked)
+
+    def compiled(
+        self,
+        schema: pl.Schema,
+        *,
+        inputs: Inputs | None,
+        tables: Tables,
+        wanted: Collection[str],
+    ) -> Twin:
+        """The twin for frames of these columns that makes some of the columns of `price`, and what is due besides.
+
+        Rows that cannot be priced get their reasons. Arguments and errors are those of `price`.
+        """
+        twin, _ = self._twin(schema, inputs, tables, receipts=False, errors="column")
+        outputs = {**dict.fromkeys(DUE, twin.outputs["net"]), **twin.outputs}
+        return replace(twin, outputs={name: outputs[name] for name in wanted})
 
     def __str__(self) -> str:
         return repr(self)

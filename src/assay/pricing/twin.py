@@ -122,20 +122,21 @@ class Twin:
 
     def lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """All rows, by native expressions in the streaming engine; each is a document of its own."""
-        priced = self._priced(frame)
+        priced = self.priced(frame)
         schema = {name: dtype for name, dtype in priced.collect_schema().items() if not name.startswith(PART)}
         schema |= {name: dtype for name, dtype in self.outputs.items() if isinstance(dtype, pl.List)}
-        return priced.map_batches(partial(self._settled, before=0), schema=schema, streamable=True)
+        return priced.map_batches(partial(self.settled, before=0), schema=schema, streamable=True)
 
     def eagerly(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
         """All rows of some documents; `before` (-1: unknown) rows came before them."""
-        return self._settled(self._priced(frame.lazy()).collect(), before=before)
+        return self.settled(self.priced(frame.lazy()).collect(), before=before)
 
-    def _priced(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+    def priced(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """What the twin computes, rows in doubt among them: `settled` mends it."""
         priced = self.runner.frame(frame, self.inputs, self.outputs)
         return priced.with_columns(pl.lit(None, dtype=pl.String).alias(ERROR)) if ERROR in self.outputs else priced
 
-    def _settled(self, frame: pl.DataFrame, *, before: int) -> pl.DataFrame:
+    def settled(self, frame: pl.DataFrame, *, before: int = -1) -> pl.DataFrame:
         """Put the lists together, and price the rows in doubt by the reference."""
         home = self.runner.terms.currency
         for column in self.unasked:
@@ -247,6 +248,12 @@ class Twin:
                 "receipt": [_line(line) for line in receipt.lines],
             }
         return {name: shown[name] if name in shown else getattr(receipt, name, None) for name in self.outputs}
+
+
+def side_by_side(twins: Sequence[Twin], frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The same rows (of documents all) as each of some twins prices them; all are computed at once."""
+    frames = pl.collect_all([twin.priced(frame.lazy()) for twin in twins], engine="streaming")
+    return [twin.settled(priced) for twin, priced in zip(twins, frames, strict=True)]
 
 
 def taxes_type(amount: pl.DataType) -> pl.DataType:

@@ -18,7 +18,7 @@ from assay.errors import ConfigurationError, nearest
 from assay.lookups import EcbRates, LookupContext, Readable, Table, whole_hash
 from assay.pipeline.context import IDENTITY, Context, visible
 from assay.pipeline.documents import DOCUMENT_REJECTED, blame, with_its_document
-from assay.pipeline.steps.protocol import REJECTED, BoundStep, Outcome, Remarks, WholeOutcome, reject_rows
+from assay.pipeline.steps.protocol import REJECTED, Outcome, Remarks, WholeOutcome, reject_rows
 from assay.pricing import (
     NO_PRICE,
     NO_RATE,
@@ -73,10 +73,10 @@ class Price:
     verify: int = VERIFIED
     name: str = "price"
 
-    def bind(self, schema: pl.Schema, context: Context) -> BoundStep:
+    def bind(self, schema: pl.Schema, context: Context) -> BoundPrice | BoundDocumentPrice:
         """Load the book and check its inputs against the columns."""
         where = f"step {self.name}" + (f" ({self.book})" if isinstance(self.book, str) else "")
-        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(_file_of(self.book, context, where))
+        book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(book_file(self.book, context, where))
         for name in sorted(book.rate_tables() - self.rates.keys()):
             near = nearest(name, self.rates)
             meant = f'; given is "{near}"' if near else ""
@@ -108,7 +108,7 @@ class Price:
                 pl.LazyFrame(schema=visible(schema)),
                 inputs=inputs,
                 rates={name: _none_of(table) for name, table in self.rates.items()},
-                prices={name: _list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
+                prices={name: list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
                 known_at=known_at,
                 receipts=self.receipts,
                 errors="column",
@@ -153,7 +153,7 @@ def _each_named(step: str, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFra
         yield from parts
 
 
-def _file_of(book: str, context: Context, where: str) -> Path:
+def book_file(book: str, context: Context, where: str) -> Path:
     """The book's file: in the project's folder, else beside the pipeline.
 
     Raises:
@@ -170,7 +170,7 @@ def _file_of(book: str, context: Context, where: str) -> Path:
     raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
-def _list_of(name: str, frame: pl.DataFrame) -> PriceList:
+def list_of(name: str, frame: pl.DataFrame) -> PriceList:
     """The price list of a table."""
     try:
         return PriceList(frame)
@@ -214,16 +214,16 @@ class _Pricing:
         for name, listed in self.definition.prices.items():
             frame = listed.read(self.context)
             with _named(self.name):
-                self._prices[name] = _list_of(name, frame)
+                self._prices[name] = list_of(name, frame)
             fingerprints.append(whole_hash(frame))
         if self.known_at is not None:
             fingerprints.append(f"known at {known_instant(self.known_at, where=f'step {self.name}, known_at')}")
         self.fingerprint = " ".join(fingerprints)
-        self._verifier = Verifier(self.book, self.definition.verify, inputs=self.inputs, **self._tables)
+        self._verifier = Verifier(self.book, self.definition.verify, inputs=self.inputs, **self.tables)
 
     @property
-    def _tables(self) -> dict[str, Any]:
-        """What the book is given beside the rows."""
+    def tables(self) -> dict[str, Any]:
+        """What the book is given beside the rows: arguments of `PriceBook.price`. Wants `open`."""
         return {"rates": self._rates, "prices": self._prices, "known_at": self.known_at}
 
     def quote(self, rows: pl.DataFrame) -> Any:
@@ -231,11 +231,11 @@ class _Pricing:
         known = self.book.required_inputs() | self.book.optional_inputs()
         columns = {name: column for name in known if (column := column_of(name, self.inputs, rows.columns))}
         lines = rows.select(**{name: pl.col(column) for name, column in columns.items()}).to_dicts()
-        return self.book.quote_document([unsaid(self.inputs) | line for line in lines], **self._tables)
+        return self.book.quote_document([unsaid(self.inputs) | line for line in lines], **self.tables)
 
     def _priced(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return self.book.price(
-            rows, inputs=self.inputs, receipts=self.definition.receipts, errors="column", **self._tables
+            rows, inputs=self.inputs, receipts=self.definition.receipts, errors="column", **self.tables
         )
 
     def _rejected(self, wrong: pl.DataFrame) -> pl.DataFrame:
@@ -344,7 +344,7 @@ class BoundDocumentPrice(_Pricing):
             receipts=self.definition.receipts,
             errors="column",
             spool=folder,
-            **self._tables,
+            **self.tables,
         )
         for part in _each_named(self.name, parts):
             fine = part.filter(pl.col("pricing_error").is_null())
