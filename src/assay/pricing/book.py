@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -42,13 +42,15 @@ from assay.pricing.binding import (
     unknown_input,
 )
 from assay.pricing.documents import as_lazy, by_document
+from assay.pricing.linting import Finding, lint
 from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
 from assay.pricing.price_list import PriceList
+from assay.pricing.probing import standing_in
 from assay.pricing.rates import RATE_PLACES, Rates
 from assay.pricing.receipt import DocumentReceipt, Receipt
 from assay.pricing.registry import parsed_step
-from assay.pricing.step import Columns, Step
+from assay.pricing.step import Columns, Step, joined
 from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.tables import Tables
 from assay.pricing.terms import BookRounding, Negative, Terms
@@ -405,6 +407,21 @@ class PriceBook(BaseModel):
 
         return as_lazy(lambda: by_document(lazy, document, added_up, one_row_each=False), made)
 
+    def lint(
+        self, *, rates: Mapping[str, Rates] | None = None, smallest: Mapping[str, Decimal | int | str] | None = None
+    ) -> list[Finding]:
+        """What may well not be meant: cliffs, gaps, overlaps, entries that never make a difference, and the like.
+
+        Each finding has inputs that show it. They are found by pricing items at every edge of every step, and the
+        smallest step beside it, by the reference.
+
+        Args:
+            rates: The tables that `rate_tables` names; where one is not given, every rate is 1.
+            smallest: The smallest step of inputs that are numbers, such as `{"quantity": "0.001"}`; by default as many
+                digits as their edges have (1 where those are whole; of amounts of money the currency's unit).
+        """
+        return lint(self.steps, self._terms(standing_in(self.steps, rates)), smallest)
+
     def __str__(self) -> str:
         return repr(self)
 
@@ -511,8 +528,7 @@ class PriceBook(BaseModel):
             problem = step.problem(terms)
             if problem is not None:
                 raise PydanticCustomError("step", 'step "{id}": {problem}', {"id": step.id, "problem": problem})
-        joined = self._joined()
-        if sum(isinstance(step, InclusiveTaxes) for step in joined) > 1:
+        if sum(isinstance(step, InclusiveTaxes) for step in joined(self.steps)) > 1:
             raise PydanticCustomError("inclusive", "taxes that are included in prices must stand together")
         due = [index for index, step in enumerate(self.steps) if step.settles]
         later = [step.id for step in self.steps[due[0] :] if not step.settles] if due else []
@@ -523,17 +539,6 @@ class PriceBook(BaseModel):
                 {"id": later[0], "due": self.steps[due[0]].id},
             )
         return self
-
-    def _joined(self) -> tuple[Step, ...]:
-        """The steps as they run: those that cannot be told apart as one."""
-        joined: list[Step] = []
-        for step in self.steps:
-            both = joined[-1].join(step) if joined else None
-            if both is None:
-                joined.append(step)
-            else:
-                joined[-1] = both
-        return tuple(joined)
 
     def _twin(
         self,
@@ -633,7 +638,7 @@ class PriceBook(BaseModel):
 
     def _runner(self, tables: Tables) -> Runner:
         return Runner(
-            self._joined(),
+            joined(self.steps),
             self._terms(tables),
             self.required_inputs() | self.optional_inputs(),
             documents=self.concerns_documents(),
