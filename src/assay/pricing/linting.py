@@ -229,24 +229,67 @@ class _Linter:
 
     def entries(self) -> Iterator[Finding]:
         """Tiers, rates and rules whose price may be another, and no total is; limits that are never reached."""
-        for step in self._steps:
-            entries = _entries(step)
-            items = self._items_by_entry(step) if entries else {}
-            every = list(self._items_of(step)) if entries else []
-            for number, entry in enumerate(entries, 1):
-                others = [self._prober.instead(one) for one in _otherwise(step, number, entry)]
-                near = items.get(number, [])
-                # The last of an entry's own items are the likeliest to show it.
-                looked = [*near[::-1], *every]
-                if not others or any(_differ(other.at(one.inputs), one) for one in looked for other in others):
-                    continue
-                shown = next((one for one in looked if one.reason is None), looked[0])
-                message = (
-                    f"{_singular(step.entries)} {number} never makes a difference: with another price every total is "
-                    f"the same, as that of {_items(shown.inputs)} ({self._money(shown.total)})"
-                )
-                yield Finding("unreachable", message, dict(shown.inputs), None, step.id)
+        near = {step.id: self._items_by_entry(step) for step in self._steps if _entries(step)}
+        every = [one for axis in self._search.axes.values() for _, one in axis.outcomes()]
+        every.append(self._prober.at(self._search.base))
+        for step, number in self._idle(near, every):
+            own = near[step.id].get(number, [])
+            shown = next((one for one in (*own[::-1], *every) if one.reason is None), every[0])
+            message = (
+                f"{_singular(step.entries)} {number} never makes a difference: with another price every total is "
+                f"the same, as that of {_items(shown.inputs)} ({self._money(shown.total)})"
+            )
+            yield Finding("unreachable", message, dict(shown.inputs), None, step.id)
         yield from self._never_reached()
+
+    def _idle(
+        self, near: Mapping[str | None, Mapping[int, Sequence[Outcome]]], every: Sequence[Outcome]
+    ) -> list[tuple[Step, int]]:
+        """Entries that may have another price, and no total changes.
+
+        Most show at their own edges that they matter, the last first. What is left is tried together, at all items;
+        where that makes a difference, the entry that does is found by halving.
+        """
+        left = [
+            (step, number)
+            for step in self._steps
+            for number, entry in enumerate(_entries(step), 1)
+            if _prices(entry) and not self._shows([(step, number)], near[step.id].get(number, [])[:-3:-1])
+        ]
+        together = self._repriced(left)
+        for one in every:
+            while left and _differ(together.at(one.inputs), one):
+                group = left
+                while len(group) > 1:
+                    half = group[: len(group) // 2]
+                    group = half if self._shows(half, [one]) else group[len(half) :]
+                left = [entry for entry in left if entry != group[0]]
+                together = self._repriced(left)
+        return [
+            (step, number)
+            for step, number in left
+            if not step.alternatives or not self._refuses(step, number, near[step.id].get(number, []))
+        ]
+
+    def _shows(self, entries: Sequence[tuple[Step, int]], items: Iterable[Outcome]) -> bool:
+        """Whether an item costs something else where these entries have other prices."""
+        other = self._repriced(entries)
+        return any(_differ(other.at(one.inputs), one) for one in items)
+
+    def _repriced(self, entries: Sequence[tuple[Step, int]]) -> Prober:
+        changed: dict[str | None, list[int]] = {}
+        for step, number in entries:
+            changed.setdefault(step.id, []).append(number)
+        steps = [_repriced(step, changed[step.id]) if step.id in changed else step for step in self._steps]
+        return Prober(steps, self._prober.terms)
+
+    def _refuses(self, step: Step, number: int, near: Sequence[Outcome]) -> bool:
+        """Whether items are refused because there is this entry, or priced because of it."""
+        entries = _entries(step)
+        if len(entries) < 2:
+            return False
+        other = self._prober.instead(_with_entries(step, [*entries[: number - 1], *entries[number:]]))
+        return any(_differ(other.at(one.inputs), one) for one in near)
 
     def _never_reached(self) -> Iterator[Finding]:
         """Steps that begin at some net which items never have."""
@@ -369,19 +412,26 @@ def _with_entries(step: Step, entries: Sequence[BaseModel]) -> Step:
     return step.model_copy(update={step.entries or "": tuple(entries)})
 
 
-def _otherwise(step: Step, number: int, entry: BaseModel) -> Iterator[Step]:
-    """The step with another price in an entry; of alternatives also without it."""
+def _prices(entry: BaseModel) -> list[str]:
+    """The fields of an entry that say what for, and not where."""
+    names = [name for name in type(entry).model_fields if name not in _BOUNDS]
+    return [name for name in names if isinstance(getattr(entry, name), Decimal | Column)]
+
+
+def _repriced(step: Step, numbers: Sequence[int]) -> Step:
+    """The step with other prices in some of its entries."""
     entries = list(_entries(step))
-    changes: dict[str, Decimal] = {}
-    for name in type(entry).model_fields:
-        value = getattr(entry, name)
-        if name not in _BOUNDS and isinstance(value, Decimal | Column):
-            changes[name] = Decimal(7) if isinstance(value, Column) else value - 1 if value == 100 else value + 1
-    if changes:
-        changed = entry.model_copy(update=changes)
-        yield _with_entries(step, [*entries[: number - 1], changed, *entries[number:]])
-        if step.alternatives and len(entries) > 1:
-            yield _with_entries(step, [*entries[: number - 1], *entries[number:]])
+    for number in numbers:
+        entry = entries[number - 1]
+        values = {name: getattr(entry, name) for name in _prices(entry)}
+        entries[number - 1] = entry.model_copy(update={name: _other(value) for name, value in values.items()})
+    return _with_entries(step, entries)
+
+
+def _other(value: Decimal | Column) -> Decimal:
+    if isinstance(value, Column):
+        return Decimal(7)
+    return value - 1 if value == 100 else value + 1
 
 
 def _differ(one: Outcome, other: Outcome) -> bool:

@@ -53,6 +53,11 @@ class TaxRate(BaseModel):
     valid_from: dt.date | None = None
     valid_to: dt.date | None = None
 
+    @property
+    def dated(self) -> bool:
+        """Whether it is not of all times."""
+        return self.valid_from is not None or self.valid_to is not None
+
     def matches(self, place: str | None, category: str | None, day: dt.date | None) -> bool:
         """Whether it is the rate of such a row."""
         return (
@@ -140,7 +145,7 @@ class Tax(Step):
         for entry in self.table or ():
             names |= {"place"} if entry.place is not None else set()
             names |= {"tax_category"} if entry.category is not None else set()
-            names |= {"date"} if entry.valid_from is not None or entry.valid_to is not None else set()
+            names |= {"date"} if entry.dated else set()
         return frozenset(names | ({"quantity"} if self.level == "unit" else set()))
 
     def edges(self, terms: Terms) -> Iterable[Edge]:
@@ -234,10 +239,9 @@ class Tax(Step):
             rate = at.value("rate", self)
             at.require(rate >= 0, "rate is below 0")
             return rate
-        named = self.inputs()
-        place = at.text("place") if "place" in named else None
-        category = at.text("tax_category") if "tax_category" in named else None
-        day = at.day("date") if "date" in named else None
+        place = at.text("place") if any(entry.place is not None for entry in self.table) else None
+        category = at.text("tax_category") if any(entry.category is not None for entry in self.table) else None
+        day = at.day("date") if any(entry.dated for entry in self.table) else None
         found = [entry for entry in self.table if entry.matches(place, category, day)]
         if len(found) != 1:
             where = ", ".join(str(part) for part in (place, category, day) if part is not None) or "it"
