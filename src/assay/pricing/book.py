@@ -41,6 +41,7 @@ from assay.pricing.binding import (
     slip_of,
     unknown_input,
 )
+from assay.pricing.boundary import boundary_tests
 from assay.pricing.documents import as_lazy, by_document
 from assay.pricing.linting import Finding, lint
 from assay.pricing.loading import in_our_words, read_book, worded
@@ -421,6 +422,14 @@ class PriceBook(BaseModel):
                 digits as their edges have (1 where those are whole; of amounts of money the currency's unit).
         """
         return lint(self.steps, self._terms(standing_in(self.steps, rates)), smallest)
+
+    def boundary_tests(self, path: str) -> str:
+        """A pytest module that holds the present total at each edge of the book, and a smallest step beside it.
+
+        Args:
+            path: Of the book's file, seen from the folder in which the module will be.
+        """
+        return boundary_tests(self, self._terms(standing_in(self.steps, None)), path)
 
     def __str__(self) -> str:
         return repr(self)

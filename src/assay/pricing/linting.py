@@ -247,14 +247,14 @@ class _Linter:
     ) -> list[tuple[Step, int]]:
         """Entries that may have another price, and no total changes.
 
-        Most show at their own edges that they matter, the last first. What is left is tried together, at all items;
-        where that makes a difference, the entry that does is found by halving.
+        Most show at their own edges that they matter. What is left is tried together, at all items; where that makes
+        a difference, the entry that does is found by halving.
         """
         left = [
             (step, number)
             for step in self._steps
             for number, entry in enumerate(_entries(step), 1)
-            if _prices(entry) and not self._shows([(step, number)], near[step.id].get(number, [])[:-3:-1])
+            if _prices(entry) and not self._shows([(step, number)], _likeliest(near[step.id].get(number, [])))
         ]
         together = self._repriced(left)
         for one in every:
@@ -263,7 +263,7 @@ class _Linter:
                 while len(group) > 1:
                     half = group[: len(group) // 2]
                     group = half if self._shows(half, [one]) else group[len(half) :]
-                left = [entry for entry in left if entry != group[0]]
+                left = [entry for entry in left if entry is not group[0]]
                 together = self._repriced(left)
         return [
             (step, number)
@@ -343,7 +343,7 @@ class _Linter:
                 nearer = None if extreme.nearer is None else {**self._search.base, **extreme.nearer}
                 if nearer is not None and self._prober.at(nearer).priced == outcome.priced:
                     continue
-                message = f"{extreme.what}, and nothing limits it: at {_items(extreme.inputs)} the total is "
+                message = f"{extreme.what}: at {_items(extreme.inputs)} the total is "
                 yield Finding("unbounded", message + self._money(outcome.total), dict(outcome.inputs), nearer, step.id)
 
     def order(self) -> Iterator[Finding]:
@@ -410,6 +410,11 @@ def _entries(step: Step) -> tuple[BaseModel, ...]:
 
 def _with_entries(step: Step, entries: Sequence[BaseModel]) -> Step:
     return step.model_copy(update={step.entries or "": tuple(entries)})
+
+
+def _likeliest(near: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Of the items at an entry's edges those that are most likely inside: the first are before it, the last beyond."""
+    return [*near[1:3], *near[:1]]
 
 
 def _prices(entry: BaseModel) -> list[str]:

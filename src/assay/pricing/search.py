@@ -18,6 +18,9 @@ Point = Decimal | dt.date
 _FARTHEST = Decimal(10**12)
 """Larger than quantities and amounts are; items up to here are looked at."""
 
+_SIZES = 9
+"""So many quantities are tried, each ten times the one before, for one that costs something."""
+
 _BESIDE = 50
 """So many edges are tried for inputs that can be priced at all."""
 
@@ -94,7 +97,7 @@ class Search:
         self.prober = prober
         self._smallest = smallest
         self._edges = [(step, edge) for step in prober.steps for edge in step.edges(prober.terms)]
-        self.base = self._first_that_is_priced()
+        self.base = self._telling(self._first_that_is_priced())
         self.axes: dict[tuple[str, tuple[tuple[str, object], ...]], Axis] = {}
         self.unlocated: list[tuple[Step, Edge]] = []
         self._make_axes()
@@ -111,7 +114,7 @@ class Search:
     def _driving(self) -> list[str]:
         charged = [step for step in self.prober.steps if step.prices]
         money = dict.fromkeys(name for step in charged for name in sorted(step.money_columns()))
-        return [name for name in dict.fromkeys(["quantity", "amount", *money]) if name in self.base]
+        return list(dict.fromkeys(["quantity", "amount", *money]))
 
     def _first_that_is_priced(self) -> Mapping[str, object]:
         base: dict[str, object] = {}
@@ -128,12 +131,25 @@ class Search:
                 return tried
         return base
 
+    def _telling(self, base: Mapping[str, object]) -> Mapping[str, object]:
+        """The same with a larger quantity or amount, where so little costs nothing."""
+        tried = dict(base)
+        for size in range(_SIZES):
+            outcome = self.prober.at(tried)
+            if outcome.reason is not None:
+                break
+            if outcome.total:
+                return tried
+            tried |= {name: Decimal(10) ** (size + 1) for name in self._driving() if name in base}
+        return base
+
     def _make_axes(self) -> None:
         driving = self._driving()
         inner = [(step, edge) for step, edge in self._edges if edge.input in (UNITS, NET)]
         outer = [(step, edge) for step, edge in self._edges if edge.input not in (UNITS, NET)]
         for name in driving:
-            self._axis(name, {})
+            if name in self.base:
+                self._axis(name, {})
         for step, edge in outer:
             axis = self._axis(edge.input, edge.given, number=isinstance(edge.value, Decimal))
             if isinstance(edge.value, str):

@@ -139,7 +139,7 @@ class Step(BaseModel):
         """Inputs that it should limit, and perhaps does not: by default those that give it a rate."""
         for money, column in _columns(self):
             if not money:
-                what = f"its rate comes from the input {column.column}"
+                what = f"its rate comes from the input {column.column}, and the book sets no limit"
                 far, nearer = Decimal(10**6), Decimal(10**3)
                 yield Extreme({column.column: far}, {column.column: nearer}, what)
 
