@@ -409,7 +409,11 @@ class PriceBook(BaseModel):
         return as_lazy(lambda: by_document(lazy, document, added_up, one_row_each=False), made)
 
     def lint(
-        self, *, rates: Mapping[str, Rates] | None = None, smallest: Mapping[str, Decimal | int | str] | None = None
+        self,
+        *,
+        prices: Mapping[str, PriceList] | None = None,
+        rates: Mapping[str, Rates] | None = None,
+        smallest: Mapping[str, Decimal | int | str] | None = None,
     ) -> list[Finding]:
         """What may well not be meant: cliffs, gaps, overlaps, entries that never make a difference, and the like.
 
@@ -421,7 +425,7 @@ class PriceBook(BaseModel):
             smallest: The smallest step of inputs that are numbers, such as `{"quantity": "0.001"}`; by default as many
                 digits as their edges have (1 where those are whole; of amounts of money the currency's unit).
         """
-        return lint(self.steps, self._terms(standing_in(self.steps, rates)), smallest)
+        return lint(self.steps, self._terms(standing_in(self.steps, Tables.of(rates, prices, None))), smallest)
 
     def boundary_tests(self, path: str) -> str:
         """A pytest module that holds the present total at each edge of the book, and a smallest step beside it.
@@ -429,7 +433,7 @@ class PriceBook(BaseModel):
         Args:
             path: Of the book's file, seen from the folder in which the module will be.
         """
-        return boundary_tests(self, self._terms(standing_in(self.steps, None)), path)
+        return boundary_tests(self, self._terms(standing_in(self.steps, Tables())), path)
 
     def __str__(self) -> str:
         return repr(self)

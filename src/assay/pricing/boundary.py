@@ -55,7 +55,7 @@ def boundary_tests(book: PriceBook, terms: Terms, path: str) -> str:
         terms: The book's, with rates of 1.
         path: Of the book's file, from the folder of the tests.
     """
-    items = [dict(inputs) for inputs in _items(Search(Prober(book.steps, terms), {}))]
+    items: list[dict[str, Any]] = [dict(inputs) for inputs in _items(Search(Prober(book.steps, terms), {}))]
     rates = _rates(book, items)
     tables = {name: RatesTable(rows) for name, rows in rates.items()}
     priced: list[str] = []

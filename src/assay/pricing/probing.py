@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import EXACT
 from assay.pricing.edges import NET
-from assay.pricing.rates import Rates, RatesTable
+from assay.pricing.rates import RatesTable
 from assay.pricing.rating import DocumentRating, Exact, Rating, Wording
 from assay.pricing.step import Step, joined
+from assay.pricing.tables import Tables
 from assay.pricing.terms import Terms
 
 
@@ -141,11 +142,8 @@ class Par(RatesTable):
         return Decimal(1), day
 
 
-def standing_in(steps: Sequence[Step], rates: Mapping[str, Rates] | None) -> dict[str, Rates]:
-    """The rates that are given, and for the rest tables in which every rate is 1."""
-    found: dict[str, Rates] = dict(rates or {})
-    for step in steps:
-        name = step.rate_table()
-        if name is not None:
-            found.setdefault(name, Par(dated=step.dated()))
-    return found
+def standing_in(steps: Sequence[Step], given: Tables) -> Tables:
+    """The tables that are given, and for rates that are not such in which every rate is 1."""
+    lacking = {name: step for step in steps if (name := step.rate_table()) is not None and name not in given.rates}
+    made = {name: Par(dated=step.dated()) for name, step in lacking.items()}
+    return replace(given, rates={**given.rates, **made})
