@@ -6,6 +6,7 @@ from assay.money import allocate, round_money
 from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
 from assay.pricing.binding import Inputs, column_of, unsaid
 from assay.pricing.book import PriceBook
+from assay.pricing.linting import RULES, Finding
 from assay.pricing.moments import known_instant, shown_instant
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.price_list import PriceList
@@ -60,6 +61,7 @@ from assay.pricing.verification import Verifier
 __all__ = [
     "NO_PRICE",
     "NO_RATE",
+    "RULES",
     "SEVERAL_PRICES",
     "SIBLING",
     "Amount",
@@ -81,6 +83,7 @@ __all__ = [
     "DocumentDiscount",
     "DocumentRating",
     "DocumentReceipt",
+    "Finding",
     "FixedPrice",
     "Flat",
     "FreeUnits",

@@ -421,6 +421,7 @@ class PriceBook(BaseModel):
         smallest step beside it, by the reference.
 
         Args:
+            prices: The lists that `price_lists` names.
             rates: The tables that `rate_tables` names; where one is not given, every rate is 1.
             smallest: The smallest step of inputs that are numbers, such as `{"quantity": "0.001"}`; by default as many
                 digits as their edges have (1 where those are whole; of amounts of money the currency's unit).

@@ -79,7 +79,7 @@ def lint(
         overlaps = list(linter.contradictions([outcome]))
         if overlaps:
             return overlaps
-        message = f"no inputs were found that can be priced; the last that were tried are refused: {outcome.reason}"
+        message = f"no inputs were found that can be priced; the last that were tried are refused: {_reason(outcome)}"
         return [Finding("unchecked", message, dict(search.base))]
     found = [*linter.along_axes(), *linter.reversed(), *linter.entries(), *linter.digits(), *linter.unbounded()]
     found += linter.order()
@@ -165,7 +165,7 @@ class _Linter:
             more = [_shown(outcomes[one + 1][0]) for one, _ in holes[1:]]
             message = (
                 f"{axis.input} {_shown(value)}{_of(axis)} is refused{f', as are {_listed(more)}' if more else ''}, and "
-                f"{_shown(outcomes[before][0])} and {_shown(outcomes[after][0])} are not: {outcome.reason}"
+                f"{_shown(outcomes[before][0])} and {_shown(outcomes[after][0])} are not: {_reason(outcome)}"
             )
             rule = "gap" if axis.unit is not None else "dates"
             yield Finding(rule, message, dict(outcome.inputs), dict(outcomes[before][1].inputs), outcome.refused_by)
@@ -175,7 +175,7 @@ class _Linter:
         edge = last if last in axis.owners else beyond
         if outcome.reason is None or comes_again or edge not in axis.owners or self._applying(outcome):
             return
-        message = f"{axis.input} {_shown(beyond)}{_of(axis)} and all beyond is refused: {outcome.reason}"
+        message = f"{axis.input} {_shown(beyond)}{_of(axis)} and all beyond is refused: {_reason(outcome)}"
         yield Finding("limited", message, dict(outcome.inputs), dict(axis.at(last).inputs), outcome.refused_by)
 
     # Entries that contradict each other
@@ -192,7 +192,7 @@ class _Linter:
             if len(numbers) > 1 and (step.id or "", numbers) not in told:
                 told.add((step.id or "", numbers))
                 looked[step.id or ""] = looked.get(step.id or "", 0) + 1
-                message = f"entries {_listed(map(str, numbers))} of {step.entries} apply at once: {outcome.reason}"
+                message = f"entries {_listed(map(str, numbers))} of {step.entries} apply at once: {_reason(outcome)}"
                 yield Finding("overlap", message, dict(outcome.inputs), None, step.id)
 
     def _applying(self, outcome: Outcome) -> tuple[int, ...]:
@@ -475,6 +475,11 @@ class _Replace:
 
 def _singular(entries: str | None) -> str:
     return {"table": "rate"}.get(entries or "", (entries or "entry").removesuffix("s"))
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why an item is refused; the step that says so is told besides."""
+    return (outcome.reason or "").removeprefix(f"{outcome.refused_by}: ")
 
 
 def _shown(value: object) -> str:

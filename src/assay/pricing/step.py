@@ -145,7 +145,7 @@ class Step(BaseModel):
 
     def example(self) -> dict[str, object]:
         """Inputs that it can price: where a search begins."""
-        found: dict[str, object] = dict.fromkeys(self.inputs(), Decimal(1))
+        found: dict[str, object] = dict.fromkeys(sorted(self.inputs()), Decimal(1))
         return found | {column.column: Decimal(10) for money, column in _columns(self) if money}
 
     def apply(self, at: Rating) -> None:
