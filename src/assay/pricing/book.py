@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -43,6 +43,7 @@ from assay.pricing.binding import (
 )
 from assay.pricing.boundary import boundary_tests
 from assay.pricing.documents import as_lazy, by_document
+from assay.pricing.edges import Edge
 from assay.pricing.linting import Finding, lint
 from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
@@ -273,17 +274,32 @@ class PriceBook(BaseModel):
         Raises:
             PricingError, ConfigurationError: As in `quote`; also that there are no lines.
         """
-        given = list(lines)
-        if not given:
-            raise ConfigurationError("a document without lines cannot be priced")
-        wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
-        if wrong:
-            raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
+        return self.quoter(rates=rates, prices=prices, known_at=known_at)(lines)
+
+    def quoter(
+        self,
+        *,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
+    ) -> Callable[[Iterable[Mapping[str, object]]], DocumentReceipt]:
+        """`quote_document` for many documents: what does not change from one to the next is prepared once."""
         tables = Tables.of(rates, prices, known_at)
-        for line in given:
-            self._check_given(line, tables)
-        with localcontext(EXACT):
-            return self._runner(tables).document(given).receipt()
+        runner = self._runner(tables)
+
+        def quote(lines: Iterable[Mapping[str, object]]) -> DocumentReceipt:
+            given = list(lines)
+            if not given:
+                raise ConfigurationError("a document without lines cannot be priced")
+            wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
+            if wrong:
+                raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
+            for line in given:
+                self._check_given(line, tables)
+            with localcontext(EXACT):
+                return runner.document(given).receipt()
+
+        return quote
 
     def price(
         self,
@@ -407,6 +423,11 @@ class PriceBook(BaseModel):
             return totals_of(twin.eagerly(part, before), document, kind if kind in schema else None, made)
 
         return as_lazy(lambda: by_document(lazy, document, added_up, one_row_each=False), made)
+
+    def edges(self) -> list[tuple[Step, Edge]]:
+        """The values at which steps begin to price otherwise, as far as the book says them."""
+        terms = self._terms(standing_in(self.steps, Tables()))
+        return [(step, edge) for step in self.steps for edge in step.edges(terms)]
 
     def lint(
         self,
