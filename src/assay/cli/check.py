@@ -104,7 +104,7 @@ class _Checked:
             self.found = lint_book(file)
             self.reasons[file] = None
         except AssayError as error:
-            self._fail(file, error)
+            self._fail(file, error, str(error).removeprefix(f"{file}: "))
 
     def see_pipelines(self, name: str | None, given: Mapping[str, Any], settings: Settings) -> None:
         """Check a pipeline, or all."""
@@ -120,7 +120,7 @@ class _Checked:
             try:
                 self._see(one, pipeline, given, settings)
             except AssayError as error:
-                self._fail(one, error)
+                self._fail(one, error, str(error))
 
     def _see(self, name: str, pipeline: Pipeline, given: Mapping[str, Any], settings: Settings) -> None:
         pipeline.check(given, settings=settings)
@@ -131,8 +131,8 @@ class _Checked:
         linted = pipeline.lint(given, settings=settings)
         self.found += [Found(name, step, one) for step, findings in linted.items() for one in findings]
 
-    def _fail(self, name: str, error: AssayError) -> None:
-        self.reasons[name] = str(error)
+    def _fail(self, name: str, error: AssayError, reason: str) -> None:
+        self.reasons[name] = reason
         self.status = max(self.status, status_of(error))
 
     @property

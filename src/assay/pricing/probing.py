@@ -141,6 +141,12 @@ class Par(RatesTable):
         """1, of that day."""
         return Decimal(1), day
 
+    def window(
+        self, currency: str, day: dt.date, missing: str, max_age: int | None
+    ) -> tuple[dt.date | None, dt.date | None]:
+        """Always."""
+        return None, None
+
 
 def standing_in(steps: Sequence[Step], given: Tables) -> Tables:
     """The tables that are given, and for rates that are not such in which every rate is 1."""
