@@ -22,7 +22,7 @@ COMMANDS = {
     "run": ("assay.cli.run", "Run", "Run a pipeline: read, validate, price, publish all or nothing."),
     "list": ("assay.cli.show", "Look", "List the pipelines of this project."),
     "show": ("assay.cli.show", "Look", "Show what a pipeline does, from top to bottom."),
-    "check": ("assay.cli.show", "Build", "Check pipelines, books and tables before any data is read."),
+    "check": ("assay.cli.check", "Build", "Check pipelines, books and tables before any data is read."),
     "infer": ("assay.cli.infer", "Build", "Print a Pydantic model of the records of a file."),
     "preview": ("assay.cli.preview", "Build", "Show the first records after each step; writes nothing."),
     "diff": ("assay.cli.diff", "Build", "Show what a change of prices will do, and which rule does it."),

@@ -1,10 +1,9 @@
-"""`assay list`, `show`, `check`."""
+"""`assay list` and `show`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,23 +13,17 @@ from assay.cli.console import (
     PUBLISHED,
     errors,
     output,
-    parse_params,
     print_error,
     print_json,
     print_labelled,
     print_table,
     safe,
-    say,
-    status_of,
 )
-from assay.errors import AssayError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from assay.pipeline import Pipeline
-    from assay.pipeline.steps import Remarks
-    from assay.records import FieldVerdict
 
 
 @click.command("list", epilog="\b\nExample:\n  assay list")
@@ -191,79 +184,3 @@ def _same(one: Any, default: Any) -> bool:
 def _groups(one: Any) -> str:
     measures = ", ".join(f"{name}={_brief(measure)}" for name, measure in one.measures)
     return f"by {', '.join(one.by) or 'nothing'}: {measures}"
-
-
-@click.command("check", epilog="\b\nExamples:\n  assay check\n  assay check orders --set month=2026-01")
-@click.argument("name", required=False)
-@click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check_command(name: str | None, params: tuple[str, ...], as_json: bool) -> None:
-    """Check the pipeline NAME, or all: columns, parameters, books, tables, outputs. Reads no records."""
-    from assay.pipeline import find, load  # noqa: PLC0415 - --help shall not wait for these
-    from assay.settings import Settings  # noqa: PLC0415
-
-    settings = Settings.load()
-    given = parse_params(params)
-    findings: dict[str, str | None] = {}
-    status = PUBLISHED
-    verdicts: dict[str, dict[str, FieldVerdict]] = {}
-    remarks: dict[str, dict[str, Remarks]] = {}
-    missing: dict[str, str | None] = {}
-    if name is not None:
-        pipelines = {name: load(name, settings)}
-    else:
-        pipelines, broken = find(settings)
-        findings = {one.file.name: one.reason for one in broken}
-        status = MISUSED if broken else PUBLISHED
-    for one_name, pipeline in sorted(pipelines.items()):
-        try:
-            pipeline.check(given, settings=settings)
-            findings[one_name] = None
-            verdicts[one_name] = pipeline.field_verdicts(given, settings=settings)
-            remarks[one_name] = pipeline.remarks(given, settings=settings)
-            missing[one_name] = pipeline.missing_source(given, settings=settings)
-        except AssayError as error:
-            findings[one_name] = str(error)
-            status = max(status, status_of(error))
-    wrong = {key: reason for key, reason in findings.items() if reason}
-    if as_json:
-        fields = {key: {field: asdict(one) for field, one in found.items()} for key, found in verdicts.items()}
-        steps = {key: {step: asdict(one) for step, one in found.items()} for key, found in remarks.items()}
-        absent = {key: words for key, words in missing.items() if words}
-        document = {"schema": 1, "ok": not wrong, "checked": findings, "missing": absent}
-        print_json(document | {"fields": fields, "steps": steps})
-    else:
-        for key in findings:
-            if key not in wrong:
-                say(f"{key}  ok")
-                if absent_words := missing[key]:
-                    say(f"  its input is not there yet: {safe(absent_words)}")
-                else:
-                    _say_verdicts(verdicts[key])
-                _say_remarks(remarks[key], wholly=name is not None)
-        for key, reason in wrong.items():
-            print_error(f"{key}: {reason}")
-    sys.exit(status)
-
-
-def _say_remarks(remarks: Mapping[str, Remarks], *, wholly: bool) -> None:
-    for step, one in remarks.items():
-        for warning in one.warnings:
-            say(f"  warning: step {step}: {safe(warning)}")
-        if one.unbound and wholly:
-            say(f"  step {step}: its book would also use these inputs, which no column gives: {', '.join(one.unbound)}")
-
-
-def _say_verdicts(verdicts: Mapping[str, FieldVerdict]) -> None:
-    """Say how the fields of a model are judged; the plain case last and shortly."""
-    whole = [field for field, one in verdicts.items() if one.way == "record"]
-    for field in whole:
-        why = safe(verdicts[field].why)
-        say(f"  each record is judged by Pydantic itself: {f'{field}: ' if field else ''}{why}")
-    if whole:
-        return
-    for field, one in verdicts.items():
-        if one.way == "field":
-            say(f"  {field}: this field is judged by Pydantic itself: {safe(one.why)}")
-    compiled = sum(one.way == "compiled" for one in verdicts.values())
-    say(f"  {compiled} of {len(verdicts)} fields are judged by compiled checks")

@@ -17,9 +17,12 @@ from assay.pipeline.booked import Booked
 from assay.pipeline.checks import Check, Checks
 from assay.pipeline.context import instant_text
 from assay.pipeline.fingerprint import fingerprint
+from assay.pipeline.limits import is_limited
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Remarks, Step
+from assay.pipeline.steps.protocol import Linted
+from assay.pricing import Finding
 from assay.reading import without_secrets
 from assay.records import FieldVerdict, Format
 from assay.records.budget import Budget
@@ -299,6 +302,31 @@ class Pipeline:
         from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
 
         return make_plan(self, params=set or {}, settings=settings).remarks
+
+    def lint(
+        self,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the command line
+        *,
+        settings: Settings | None = None,
+    ) -> dict[str, list[Finding]]:
+        """What may well not be meant in its price books, by the names of the steps; see `PriceBook.lint`.
+
+        Rates that the model of the source limits are limited.
+
+        Raises:
+            ConfigurationError: As `check` does.
+        """
+        from assay.pipeline.plan import make_plan  # noqa: PLC0415 - the plan knows the definition
+
+        plan = make_plan(self, params=set or {}, settings=settings)
+        with closing(plan):
+            plan.open_steps()
+            found = {step.name: (step.inputs, step.lint()) for step in plan.steps if isinstance(step, Linted)}
+        model = self.source.model
+        return {
+            name: [one for one in findings if not is_limited(one, inputs, model)]
+            for name, (inputs, findings) in found.items()
+        }
 
     def preview(
         self,

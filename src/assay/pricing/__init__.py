@@ -7,6 +7,7 @@ from assay.pricing.batch import Amount, BatchRating, Note, TaxNote
 from assay.pricing.binding import Inputs, column_of, unsaid
 from assay.pricing.book import PriceBook
 from assay.pricing.difference import Band, ChangeLimit, Difference, Effect, Moves, Party, PriceEffect, Shift, Unpriced
+from assay.pricing.linting import RULES, Finding
 from assay.pricing.moments import known_instant, shown_instant
 from assay.pricing.order import DiscountPricing, Item, Order, Pricing, RegularPricing
 from assay.pricing.price_list import PriceList
@@ -61,6 +62,7 @@ from assay.pricing.verification import Verifier
 __all__ = [
     "NO_PRICE",
     "NO_RATE",
+    "RULES",
     "SEVERAL_PRICES",
     "SIBLING",
     "Amount",
@@ -86,6 +88,7 @@ __all__ = [
     "DocumentRating",
     "DocumentReceipt",
     "Effect",
+    "Finding",
     "FixedPrice",
     "Flat",
     "FreeUnits",

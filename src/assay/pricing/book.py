@@ -7,9 +7,9 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -41,16 +41,20 @@ from assay.pricing.binding import (
     slip_of,
     unknown_input,
 )
+from assay.pricing.boundary import boundary_tests
 from assay.pricing.comparing import Given, Question, difference
 from assay.pricing.difference import Difference, Measure
 from assay.pricing.documents import as_lazy, by_document
+from assay.pricing.edges import Edge
+from assay.pricing.linting import Finding, lint
 from assay.pricing.loading import in_our_words, read_book, worded
 from assay.pricing.moments import zone_info
 from assay.pricing.price_list import PriceList
+from assay.pricing.probing import standing_in
 from assay.pricing.rates import RATE_PLACES, Rates
 from assay.pricing.receipt import DocumentReceipt, Receipt
 from assay.pricing.registry import parsed_step
-from assay.pricing.step import Columns, Step
+from assay.pricing.step import Columns, Step, joined
 from assay.pricing.strategies.tax import InclusiveTaxes
 from assay.pricing.tables import Tables
 from assay.pricing.terms import BookRounding, Negative, Terms
@@ -273,17 +277,32 @@ class PriceBook(BaseModel):
         Raises:
             PricingError, ConfigurationError: As in `quote`; also that there are no lines.
         """
-        given = list(lines)
-        if not given:
-            raise ConfigurationError("a document without lines cannot be priced")
-        wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
-        if wrong:
-            raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
+        return self.quoter(rates=rates, prices=prices, known_at=known_at)(lines)
+
+    def quoter(
+        self,
+        *,
+        rates: Mapping[str, Rates] | None = None,
+        prices: Mapping[str, PriceList] | None = None,
+        known_at: dt.datetime | str | None = None,
+    ) -> Callable[[Iterable[Mapping[str, object]]], DocumentReceipt]:
+        """`quote_document` for many documents: what does not change from one to the next is prepared once."""
         tables = Tables.of(rates, prices, known_at)
-        for line in given:
-            self._check_given(line, tables)
-        with localcontext(EXACT):
-            return self._runner(tables).document(given).receipt()
+        runner = self._runner(tables)
+
+        def quote(lines: Iterable[Mapping[str, object]]) -> DocumentReceipt:
+            given = list(lines)
+            if not given:
+                raise ConfigurationError("a document without lines cannot be priced")
+            wrong = [type(line).__name__ for line in given if not isinstance(line, Mapping)]
+            if wrong:
+                raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
+            for line in given:
+                self._check_given(line, tables)
+            with localcontext(EXACT):
+                return runner.document(given).receipt()
+
+        return quote
 
     def price(
         self,
@@ -486,6 +505,39 @@ class PriceBook(BaseModel):
         outputs = {**dict.fromkeys(DUE, twin.outputs["net"]), **twin.outputs}
         return replace(twin, outputs={name: outputs[name] for name in wanted})
 
+    def edges(self) -> list[tuple[Step, Edge]]:
+        """The values at which steps begin to price otherwise, as far as the book says them."""
+        terms = self._terms(standing_in(self.steps, Tables()))
+        return [(step, edge) for step in self.steps for edge in step.edges(terms)]
+
+    def lint(
+        self,
+        *,
+        prices: Mapping[str, PriceList] | None = None,
+        rates: Mapping[str, Rates] | None = None,
+        smallest: Mapping[str, Decimal | int | str] | None = None,
+    ) -> list[Finding]:
+        """What may well not be meant: cliffs, gaps, overlaps, entries that never make a difference, and the like.
+
+        Each finding has inputs that show it. They are found by pricing items at every edge of every step, and the
+        smallest step beside it, by the reference.
+
+        Args:
+            prices: The lists that `price_lists` names.
+            rates: The tables that `rate_tables` names; where one is not given, every rate is 1.
+            smallest: The smallest step of inputs that are numbers, such as `{"quantity": "0.001"}`; by default as many
+                digits as their edges have (1 where those are whole; of amounts of money the currency's unit).
+        """
+        return lint(self.steps, self._terms(standing_in(self.steps, Tables.of(rates, prices, None))), smallest)
+
+    def boundary_tests(self, path: str) -> str:
+        """A pytest module that holds the present total at each edge of the book, and a smallest step beside it.
+
+        Args:
+            path: Of the book's file, seen from the folder in which the module will be.
+        """
+        return boundary_tests(self, self._terms(standing_in(self.steps, Tables())), path)
+
     def __str__(self) -> str:
         return repr(self)
 
@@ -592,8 +644,7 @@ class PriceBook(BaseModel):
             problem = step.problem(terms)
             if problem is not None:
                 raise PydanticCustomError("step", 'step "{id}": {problem}', {"id": step.id, "problem": problem})
-        joined = self._joined()
-        if sum(isinstance(step, InclusiveTaxes) for step in joined) > 1:
+        if sum(isinstance(step, InclusiveTaxes) for step in joined(self.steps)) > 1:
             raise PydanticCustomError("inclusive", "taxes that are included in prices must stand together")
         due = [index for index, step in enumerate(self.steps) if step.settles]
         later = [step.id for step in self.steps[due[0] :] if not step.settles] if due else []
@@ -604,17 +655,6 @@ class PriceBook(BaseModel):
                 {"id": later[0], "due": self.steps[due[0]].id},
             )
         return self
-
-    def _joined(self) -> tuple[Step, ...]:
-        """The steps as they run: those that cannot be told apart as one."""
-        joined: list[Step] = []
-        for step in self.steps:
-            both = joined[-1].join(step) if joined else None
-            if both is None:
-                joined.append(step)
-            else:
-                joined[-1] = both
-        return tuple(joined)
 
     def _twin(
         self,
@@ -714,7 +754,7 @@ class PriceBook(BaseModel):
 
     def _runner(self, tables: Tables) -> Runner:
         return Runner(
-            self._joined(),
+            joined(self.steps),
             self._terms(tables),
             self.required_inputs() | self.optional_inputs(),
             documents=self.concerns_documents(),

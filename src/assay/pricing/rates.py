@@ -150,6 +150,10 @@ class RatesTable:
         """All rates of one currency, of a dated table."""
         return self._by_day.get(currency, [])
 
+    def days(self, currency: str) -> list[dt.date]:
+        """The days of one currency's rates, in order, of a dated table."""
+        return self._days.get(currency, [])
+
     def currencies(self) -> list[str]:
         """All that have a rate."""
         return list(self._days if self.dated else self._rates)

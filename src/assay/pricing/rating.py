@@ -182,16 +182,18 @@ class Rating:
 
     def money(self, field: str, of: object = None) -> Decimal:
         """A field that is an amount of money; one that the book says is in the book's currency."""
-        literal = getattr(self._step if of is None else of, field)
-        if not isinstance(literal, Column) and literal:
-            self.require(self.currency == self.terms.currency, literal_elsewhere(field, self.terms, self.currency))
-        elif isinstance(literal, Column) and literal.column in self._at_home:
+        literal: Decimal | Column = getattr(self._step if of is None else of, field)
+        if not isinstance(literal, Column):
+            if literal and self.currency != self.terms.currency:
+                raise self.error(literal_elsewhere(field, self.terms, self.currency))
+            return literal
+        if literal.column in self._at_home:
             self.require(
                 self.currency == self.terms.currency,
                 f"{literal.column} of the price {self._at_home[literal.column]} is in {self.terms.currency}, as it "
                 f"names no currency, and the row is in {self.currency}: give the list a column currency",
             )
-        return self.value(field, of)
+        return self.input(literal.column)
 
     def require(self, holds: bool, reason: str) -> None:
         """Raise PricingError unless the condition holds."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from assay.pricing.edges import Edge, Extreme, Place
 from assay.pricing.loading import in_our_words
 from assay.pricing.terms import BookRounding
 from assay.pricing.values import Column
@@ -58,6 +60,12 @@ class Step(BaseModel):
 
     resolves: ClassVar[bool] = False
     """Whether it looks up which of several prices applies."""
+
+    entries: ClassVar[str | None] = None
+    """The field that lists its tiers, rates or rules, if it has such."""
+
+    alternatives: ClassVar[bool] = False
+    """Whether of its entries one applies to an item, wherever in the list it stands."""
 
     kind: str
     id: str | None = Field(default=None, min_length=1)
@@ -119,6 +127,27 @@ class Step(BaseModel):
         """Whether rows must say which document they belong to: the book speaks of documents in so many words."""
         return False
 
+    def place(self) -> Place | None:
+        """Where the canonical order has such a step; None: anywhere."""
+        return Place.CHARGES if self.prices else Place.TAXES if self.taxes else None
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The values at which it begins to price otherwise, as far as the book says them."""
+        return ()
+
+    def extremes(self, terms: Terms) -> Iterable[Extreme]:
+        """Inputs that it should limit, and perhaps does not: by default those that give it a rate."""
+        for money, column in _columns(self):
+            if not money:
+                what = f"its rate comes from the input {column.column}, and the book sets no limit"
+                far, nearer = Decimal(10**6), Decimal(10**3)
+                yield Extreme({column.column: far}, {column.column: nearer}, what)
+
+    def example(self) -> dict[str, object]:
+        """Inputs that it can price: where a search begins."""
+        found: dict[str, object] = dict.fromkeys(sorted(self.inputs()), Decimal(1))
+        return found | {column.column: Decimal(10) for money, column in _columns(self) if money}
+
     def apply(self, at: Rating) -> None:
         """Price one item: the reference."""
         raise NotImplementedError
@@ -133,6 +162,18 @@ class Step(BaseModel):
     def apply_expr(self, at: BatchRating) -> None:
         """Price columns: the twin."""
         raise NotImplementedError
+
+
+def joined(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps as they run: those that cannot be told apart as one."""
+    made: list[Step] = []
+    for step in steps:
+        both = made[-1].join(step) if made else None
+        if both is None:
+            made.append(step)
+        else:
+            made[-1] = both
+    return tuple(made)
 
 
 def _columns(model: BaseModel) -> Iterator[tuple[bool, Column]]:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, plain
 from assay.pricing.batch import BatchRating
+from assay.pricing.edges import Edge
 from assay.pricing.values import AtLeastOne, Value
 
 
@@ -79,6 +80,13 @@ def edges(tiers: Sequence[T]) -> Iterator[tuple[int, Decimal, T]]:
     for number, tier in enumerate(tiers, 1):
         yield number, low, tier
         low = low if tier.up_to is None else tier.up_to
+
+
+def tier_edges(tiers: Sequence[T], of: str) -> Iterator[Edge]:
+    """The upper edges, of the input `of`."""
+    for number, tier in enumerate(tiers, 1):
+        if tier.up_to is not None:
+            yield Edge(of, tier.up_to, number)
 
 
 def reached(tiers: Sequence[T], quantity: Decimal) -> tuple[int, T] | None:

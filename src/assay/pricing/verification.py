@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from assay.errors import PricingError
 from assay.pricing.binding import Inputs, bound, unsaid
+from assay.pricing.edges import NET, UNITS, Place
 from assay.pricing.price_list import PriceList
 from assay.pricing.rates import Rates
 
 if TYPE_CHECKING:
     from assay.pricing.book import PriceBook
 
-_ROW = "__assay_verify_row"
+_EPOCH = dt.date(1970, 1, 1)
 _AMOUNTS = ("base", "discount", "net", "tax", "gross", "retained", "prepaid", "rounding", "payable")
+_MOST = 300
+"""So many rows are looked at because they are extremes; each is one only until a more extreme one comes."""
+_PRICES = 50
+"""Of so many prices of a list the extremes are looked at."""
 _FACTS = ("price_id", "price_from", "price_to")
 
 
 class Verifier:
-    """Compares priced rows with the reference: a sample of all that it sees, and each row that is an extreme so far.
+    """Compares priced rows with the reference: a sample of all that it sees, and rows that are extremes so far.
+
+    Extremes are the smallest and largest value of each input and amount, and of what is between two edges of the book's
+    steps, so that there are rows at and beside each edge that was met; and the smallest and largest quantity of some
+    prices of lists.
 
     Args:
         book: The book that priced them.
@@ -43,8 +53,11 @@ class Verifier:
         known_at: dt.datetime | str | None = None,
     ) -> None:
         self._book, self._sample, self._inputs, self._unsaid = book, sample, bound(inputs), unsaid(inputs)
-        self._rates, self._prices, self._known_at = rates, prices, known_at
-        self._extremes: dict[str, tuple[Any, Any]] = {}
+        self._quote = book.quoter(rates=rates, prices=prices, known_at=known_at)
+        self._seen: dict[tuple[str, str], Any] = {}
+        self._looked_at = 0
+        self._edges = _edges(book)
+        self._prices: set[str] = set()
         self._hashes: list[int] = []
         self.verified = 0
 
@@ -64,53 +77,109 @@ class Verifier:
             self._compare(given, priced, index)
 
     def _chosen(self, given: pl.DataFrame, priced: pl.DataFrame) -> set[int]:
-        chosen: set[int] = set()
         columns = {name: column for name in self._names() if (column := self._inputs.get(name, name)) in given.columns}
         numbers = {f"input {name}": given[column] for name, column in columns.items()}
         numbers |= {name: priced[name] for name in _AMOUNTS if name in priced.columns}
-        for name, values in numbers.items():
-            if values.dtype.is_numeric() and values.null_count() < len(values):
-                chosen |= self._extreme(name, values)
-        if columns:
-            hashes = given.select(pl.struct(*columns.values()).hash(seed=11)).to_series()
-            places = pl.DataFrame({"hash": hashes, "row": pl.int_range(given.height, eager=True)}).unique("hash")
-            for value, row in places.bottom_k(self._sample, by="hash").sort("hash").iter_rows():
-                if len(self._hashes) < self._sample or value < self._hashes[-1]:
-                    self._hashes = sorted({*self._hashes, value})[: self._sample]
-                    chosen.add(row)
+        chosen = self._smallest_hashes(given, list(columns.values())) if columns else set()
+        if self._looked_at < _MOST:
+            chosen |= self._extremes(numbers)
+            for name, edges in self._edges.items():
+                if name in numbers:
+                    chosen |= self._beside_edges(name, numbers[name], edges)
+            if "price_id" in priced.columns:
+                chosen |= self._of_each_price(priced["price_id"], numbers.get("input quantity", priced["net"]))
         return chosen
 
-    def _extreme(self, name: str, column: pl.Series) -> set[int]:
-        """Rows that have the smallest and the largest value so far."""
-        low, high = column.arg_min(), column.arg_max()
-        if low is None or high is None:
-            return set()
-        known = self._extremes.get(name)
+    def _smallest_hashes(self, given: pl.DataFrame, columns: list[str]) -> set[int]:
+        """Rows that are in the sample so far: rows that are alike count once."""
+        hashes = given.select(pl.struct(columns).hash(seed=11).alias("hash")).to_series()
+        if len(self._hashes) == self._sample:
+            rows = (hashes < self._hashes[-1]).arg_true()
+            hashes = hashes.gather(rows)
+        else:
+            rows = pl.int_range(len(hashes), dtype=pl.UInt32, eager=True)
+        known = set(self._hashes)
+        smallest = (
+            pl.DataFrame({"row": rows, "hash": hashes}).unique("hash", keep="first").bottom_k(self._sample, by="hash")
+        )
+        new = {value: row for row, value in smallest.iter_rows() if value not in known}
+        self._hashes = sorted(known | new.keys())[: self._sample]
+        return {new[value] for value in self._hashes if value in new}
+
+    def _extremes(self, numbers: Mapping[str, pl.Series]) -> set[int]:
+        """Rows that have the smallest and the largest value of a column so far."""
+        told = {name: column for name, column in numbers.items() if column.dtype.is_numeric()}
         chosen = set()
-        if known is None or column[low] < known[0]:
-            chosen.add(low)
-        if known is None or column[high] > known[1]:
-            chosen.add(high)
-        smallest = column[low] if known is None else min(known[0], column[low])
-        largest = column[high] if known is None else max(known[1], column[high])
-        self._extremes[name] = smallest, largest
+        for name, column in told.items():
+            low, high = column.min(), column.max()
+            if low is not None and self._is_new(name, "low", low):
+                chosen.add(_place(column, low))
+            if high is not None and self._is_new(name, "high", high):
+                chosen.add(_place(column, high))
         return chosen
+
+    def _beside_edges(self, name: str, column: pl.Series, edges: pl.Series) -> set[int]:
+        """Rows that have the smallest and the largest value between two edges so far: at an edge, and beside it."""
+        values = self._days(column) if column.dtype.is_temporal() else column
+        if not values.dtype.is_numeric():
+            return set()
+        values = values.cast(pl.Float64)
+        return self._within(name, values, edges.search_sorted(values, side="left"))
+
+    def _of_each_price(self, prices: pl.Series, values: pl.Series) -> set[int]:
+        """Rows that have the smallest and the largest value of a price of a list so far; of some prices."""
+        if len(self._prices) < _PRICES:
+            self._prices |= set(prices.drop_nulls().unique().sort().head(_PRICES - len(self._prices)))
+        priced = values.cast(pl.Float64).to_frame("value").with_columns(band=prices).with_row_index("row")
+        few = priced.filter(pl.col("band").is_in(list(self._prices)))
+        return self._within("price", few["value"], few["band"], few["row"])
+
+    def _within(self, name: str, values: pl.Series, bands: pl.Series, rows: pl.Series | None = None) -> set[int]:
+        """Rows that have the smallest and the largest value of each band so far."""
+        frame = pl.DataFrame({"value": values, "band": bands})
+        frame = frame.with_row_index("row") if rows is None else frame.with_columns(row=rows)
+        value, row = pl.col("value"), pl.col("row")
+        low, high = row.get(value.arg_min()), row.get(value.arg_max())
+        known = frame.filter(value.is_not_null()).group_by("band")
+        found = known.agg(low=value.min(), high=value.max(), low_row=low, high_row=high).sort("band")
+        chosen = set()
+        for band, smallest, largest, low_row, high_row in found.iter_rows():
+            if self._is_new(f"{name} {band}", "low", smallest):
+                chosen.add(low_row)
+            if self._is_new(f"{name} {band}", "high", largest):
+                chosen.add(high_row)
+        return chosen
+
+    def _days(self, column: pl.Series) -> pl.Series:
+        """Days since the epoch in the book's calendar."""
+        if isinstance(column.dtype, pl.Datetime):
+            if column.dtype.time_zone is not None and self._book.zone is not None:
+                column = column.dt.convert_time_zone(self._book.zone)
+            column = column.dt.date()
+        return column.to_physical() if column.dtype == pl.Date else column
+
+    def _is_new(self, of: str, side: str, value: Any) -> bool:
+        """Whether a value is smaller (larger) than all so far of the same; so many are kept at most."""
+        known = self._seen.get((of, side))
+        if known is not None and (value >= known if side == "low" else value <= known):
+            return False
+        if self._looked_at >= _MOST:
+            return False
+        self._looked_at += 1
+        self._seen[of, side] = value
+        return True
 
     def _names(self) -> frozenset[str]:
         return self._book.required_inputs() | self._book.optional_inputs()
 
     def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, index: int) -> None:
         document = self._inputs.get("document_id", "document_id")
-        rows = pl.int_range(pl.len())
+        members = [index]
         if self._book.concerns_documents() and document in given.columns:
-            members = given.select((pl.col(document) == given[document][index]).arg_true()).to_series().to_list()
-        else:
-            members = given.select(rows.filter(rows == index)).to_series().to_list()
+            members = (given[document] == given[document][index]).arg_true().to_list()
         columns = {name: column for name in self._names() if (column := self._inputs.get(name, name)) in given.columns}
         lines = [self._unsaid | {name: given[column][member] for name, column in columns.items()} for member in members]
-        receipts = self._book.quote_document(
-            lines, rates=self._rates, prices=self._prices, known_at=self._known_at
-        ).receipts
+        receipts = self._quote(lines).receipts
         for member, line, receipt in zip(members, lines, receipts, strict=True):
             self.verified += 1
             for name in (*_AMOUNTS, *_FACTS):
@@ -120,3 +189,29 @@ class Verifier:
                         f"{getattr(receipt, name)}, of {line}: nothing is published; please report this as a defect "
                         f"(book {self._book.fingerprint[:12]})"
                     )
+
+
+def _place(column: pl.Series, value: Any) -> int:
+    """The first row that has a value."""
+    return (column == value).arg_max() or 0
+
+
+def _edges(book: PriceBook) -> dict[str, pl.Series]:
+    """The edges of a book's steps, in order, by the column in which rows are at one or beside it.
+
+    Of a net before a step nothing is known in columns; rows whose base or net is beside it will do.
+    """
+    found: dict[str, set[float]] = {}
+    free = Decimal(0)
+    for step, edge in book.edges():
+        value = edge.value
+        if isinstance(value, Decimal):
+            names = {UNITS: ["input quantity"], NET: ["base", "net"]}.get(edge.input, [f"input {edge.input}"])
+            moved = value + free if edge.input == UNITS else value
+            free = moved if step.place() is Place.FREE_UNITS else free
+            for name in names:
+                found.setdefault(name, set()).add(float(moved))
+        elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+            # Days are edges from which on something holds, and bands reach up to and with theirs.
+            found.setdefault(f"input {edge.input}", set()).add(float((value - _EPOCH).days - 1))
+    return {name: pl.Series(sorted(edges), dtype=pl.Float64) for name, edges in found.items()}

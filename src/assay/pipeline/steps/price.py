@@ -24,6 +24,7 @@ from assay.pricing import (
     NO_RATE,
     SEVERAL_PRICES,
     SIBLING,
+    Finding,
     Inputs,
     PriceBook,
     PriceList,
@@ -225,6 +226,10 @@ class _Pricing:
     def tables(self) -> dict[str, Any]:
         """What the book is given beside the rows: arguments of `PriceBook.price`. Wants `open`."""
         return {"rates": self._rates, "prices": self._prices, "known_at": self.known_at}
+
+    def lint(self) -> list[Finding]:
+        """What may well not be meant in the book."""
+        return self.book.lint(rates=self._rates, prices=self._prices)
 
     def quote(self, rows: pl.DataFrame) -> Any:
         """The rows of one document (or one row) by the reference: a DocumentReceipt."""

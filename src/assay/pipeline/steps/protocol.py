@@ -11,6 +11,7 @@ import polars as pl
 from assay.errors import ConfigurationError, unknown_name
 from assay.lookups import LookupStats
 from assay.pipeline.context import DOCUMENT, IDENTITY, Context, visible
+from assay.pricing import Finding, Inputs
 from assay.records import ERRORS, Stage
 
 #: Columns of rows that a step rejects: their identity, their document (or null), the stage and the errors.
@@ -128,6 +129,18 @@ class Remarked(Protocol):
 
     name: str
     remarks: Remarks
+
+
+@runtime_checkable
+class Linted(Protocol):
+    """A step that has a book; wants `open`."""
+
+    name: str
+    inputs: Inputs
+
+    def lint(self) -> list[Finding]:
+        """What may well not be meant in its book."""
+        ...
 
 
 @runtime_checkable

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar, Literal
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Edge, at_amounts
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.strategies.discount import Discount
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative, Value
 
 
@@ -25,6 +28,10 @@ class AmountOff(Discount):
     kind: Literal["amount_off"] = "amount_off"
     amount: NotNegative
     at_least: Value | None = None
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The threshold, and the net that is all taken off."""
+        return at_amounts(self.at_least, self.amount)
 
     def off(self, at: Rating, net: Decimal) -> tuple[Decimal, Wording]:
         """The amount, or all of the net."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
@@ -14,8 +14,10 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating
+from assay.pricing.edges import UNITS, Edge
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
+from assay.pricing.terms import Terms
 from assay.pricing.tiers import ABOVE, above_expr, chosen_expr
 from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import AtLeastOne, Value
@@ -56,9 +58,19 @@ class Blocks(UsageModel):
     the tier that they reach (Kill Bill's ALL_TIERS and TOP_TIER).
     """
 
+    entries: ClassVar[str | None] = "tiers"
+
     kind: Literal["blocks"] = "blocks"
     mode: Literal["all", "top"] = "all"
     tiers: Annotated[tuple[BlockTier, ...], AtLeastOne, AfterValidator(_open_only_last)]
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the tiers, and of the first block of each."""
+        for number, low, high, tier in self._edges():
+            if high is None or low + tier.size < high:
+                yield Edge(UNITS, low + tier.size, number)
+            if high is not None:
+                yield Edge(UNITS, high, number)
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:
         """The blocks of each tier that has some."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Literal
@@ -11,10 +12,12 @@ from pydantic import Field
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Edge, Place
 from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.receipt import AT_PERCENT
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import Percentage
 
 
@@ -36,6 +39,15 @@ class BuyXGetY(Step):
     def inputs(self) -> frozenset[str]:
         """The units."""
         return super().inputs() | {"quantity"}
+
+    def place(self) -> Place:
+        """Among the line discounts."""
+        return Place.LINE_DISCOUNTS
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The units that the first, the second and the last time need."""
+        for times in sorted({1, 2, self.max_times or 1}):
+            yield Edge("quantity", (self.buy + self.get) * times)
 
     def whole_document(self) -> bool:
         """It counts the units of a document."""

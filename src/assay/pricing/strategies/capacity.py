@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
@@ -21,9 +21,11 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError
 from assay.money import exact_decimal, plain
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Edge
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.tiers import ABOVE, above_expr, chosen_expr
 from assay.pricing.values import AtLeastOne, Value
 
@@ -110,12 +112,20 @@ class Capacity(Step):
     optional_inputs: ClassVar[frozenset[str]] = frozenset({QUANTITY})
     prices: ClassVar[bool] = True
 
+    entries: ClassVar[str | None] = "tiers"
+
     kind: Literal["capacity"] = "capacity"
     tiers: Annotated[tuple[CapacityTier, ...], AtLeastOne, AfterValidator(_rising)]
 
     def inputs(self) -> frozenset[str]:
         """The peaks, and what the prices name."""
         return super().inputs() | self._units()
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the tiers, a kind of units each."""
+        for number, tier in enumerate(self.tiers, 1):
+            for name, limit in sorted((tier.up_to or {}).items()):
+                yield Edge(name, limit, number)
 
     def apply(self, at: Rating) -> None:
         """Charge for one item."""

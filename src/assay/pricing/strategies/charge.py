@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Place
 from assay.pricing.rating import DocumentRating, Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
@@ -34,6 +35,10 @@ class Charge(Step):
         if (self.percent is None) == (self.amount is None):
             raise PydanticCustomError("one_of", "give either percent or amount")
         return self
+
+    def place(self) -> Place:
+        """Among the discounts of a line, or of a document."""
+        return Place.LINE_DISCOUNTS if self.per == "line" else Place.DOCUMENT_DISCOUNTS
 
     def whole_document(self) -> bool:
         """Where it is per document."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError
 from assay.money import Scaled, has_minor_units, minor_units, plain
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Edge, Extreme
 from assay.pricing.moments import days_window
 from assay.pricing.rates import NO_RATE, RATE_PLACES, WINDOW, RatesTable, checked_rate
 from assay.pricing.rating import Exact, Rating, Wording
@@ -33,6 +35,9 @@ _MOST_DAYS = 20_000_000
 # Of tables that were corrected at more moments, rows that say themselves what they know are left to the reference.
 _MOST_VERSIONS = 64
 _VERSION = "version"
+
+_LATE_DAYS = 3_650
+_FAR = dt.date(2100, 1, 1)
 
 
 @register
@@ -102,6 +107,39 @@ class Convert(Step):
     def dated(self) -> bool:
         """Whether it says of which day the rate was."""
         return self.date is not None
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The last days before holes between the rates that are too wide for `on_missing` and `max_age`."""
+        if self.date is None:
+            return
+        reach = 0 if self.on_missing == "error" else self.max_age
+        table = self._table(terms)
+        if reach is None:
+            return
+        for code in table.currencies():
+            days = table.days(code) if has_minor_units(code) and code != self.to else []
+            for before, after in pairwise(days):
+                if (after - before).days - 1 > reach:
+                    last = before if self.on_missing == "next" else before + dt.timedelta(days=reach)
+                    yield Edge(self.date, last, None, {"currency": code})
+                    yield Edge(self.date, after, None, {"currency": code})
+
+    def extremes(self, terms: Terms) -> Iterable[Extreme]:
+        """A day long after the last rate, where no age is too high."""
+        if self.date is None or self.max_age is not None or self.on_missing != "previous":
+            return
+        table = self._table(terms)
+        known = [(table.days(code)[-1], code) for code in table.currencies() if has_minor_units(code)]
+        for last, code in sorted(known)[-1:]:
+            late = last + dt.timedelta(days=_LATE_DAYS)
+            what = f"without max_age a rate is used however old it is, such as that of {last}"
+            yield Extreme({"currency": code, self.date: late}, None, what)
+        if not known:
+            yield Extreme({self.date: _FAR}, None, "without max_age a rate is used however old it is")
+
+    def example(self) -> dict[str, object]:
+        """Any day: what is in the currency wanted needs no rate."""
+        return super().example() | ({} if self.date is None else {self.date: dt.date(2026, 1, 1)})
 
     # The reference
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Place
 from assay.pricing.rating import DocumentRating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
@@ -26,6 +27,10 @@ class Credit(Step):
 
     kind: Literal["credit"] = "credit"
     balance: NotNegative
+
+    def place(self) -> Place:
+        """Among the credit."""
+        return Place.CREDIT
 
     def whole_document(self) -> bool:
         """It pays the document."""

@@ -6,12 +6,17 @@ from decimal import Decimal
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Place
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.step import Step
 
 
 class Discount(Step):
     """Takes something off the net so far."""
+
+    def place(self) -> Place:
+        """Among the line discounts."""
+        return Place.LINE_DISCOUNTS
 
     def off(self, at: Rating, net: Decimal) -> tuple[Decimal, Wording]:
         """What it takes off a net, exactly, and what it says of it."""

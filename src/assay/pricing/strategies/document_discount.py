@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
@@ -10,9 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Edge, Place, at_amounts
 from assay.pricing.rating import DocumentRating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative, Percentage
 
 OUTSIDE = "percent is outside 0 to 100"
@@ -40,6 +43,10 @@ class Allocated(Step):
         if (self.percent is None) == (self.amount is None):
             raise PydanticCustomError("one_of", "give either percent or amount")
         return self
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The net that is all taken off."""
+        return at_amounts(self.amount)
 
     def whole_document(self) -> bool:
         """It looks at the document's net."""
@@ -92,6 +99,10 @@ class DocumentDiscount(Allocated):
 
     kind: Literal["document_discount"] = "document_discount"
 
+    def place(self) -> Place:
+        """Among the document discounts."""
+        return Place.DOCUMENT_DISCOUNTS
+
     def needs_document(self) -> bool:
         """Rows must say their document."""
         return True
@@ -111,6 +122,10 @@ class Coupon(Allocated):
     kind: Literal["coupon"] = "coupon"
     uses: Annotated[int, Field(ge=1)] | None = None
     used: NotNegative = Decimal(0)
+
+    def place(self) -> Place:
+        """Among the coupons."""
+        return Place.COUPONS
 
     def discount(self, at: DocumentRating) -> Decimal:
         """Nothing once it is used up."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar, Literal
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Edge, at_amounts
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.strategies.discount import Discount
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative
 
 
@@ -25,6 +28,10 @@ class FixedPrice(Discount):
     kind: Literal["fixed_price"] = "fixed_price"
     amount: NotNegative
     when: Literal["always", "lower"] = "always"
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The price, where it is only taken if it is lower."""
+        return at_amounts(self.amount if self.when == "lower" else None)
 
     def off(self, at: Rating, net: Decimal) -> tuple[Decimal, Wording]:
         """The difference."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar, Literal
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import UNITS, Edge, Place
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative
 
 
@@ -26,6 +29,15 @@ class FreeUnits(Step):
 
     kind: Literal["free_units"] = "free_units"
     quantity: NotNegative
+
+    def place(self) -> Place:
+        """Among the free units."""
+        return Place.FREE_UNITS
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The last free unit."""
+        if isinstance(self.quantity, Decimal):
+            yield Edge(UNITS, self.quantity)
 
     def apply(self, at: Rating) -> None:
         """Take units off one item."""

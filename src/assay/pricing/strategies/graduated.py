@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
 from assay.money import Scaled
 from assay.pricing.batch import BatchRating
+from assay.pricing.edges import UNITS, Edge
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
-from assay.pricing.tiers import ABOVE, Tiers, above_expr, edges, reached
+from assay.pricing.terms import Terms
+from assay.pricing.tiers import ABOVE, Tiers, above_expr, edges, reached, tier_edges
 from assay.pricing.usage import Part, PartColumns, UsageModel, rounded_once, rounded_once_expr
 
 
@@ -24,9 +26,15 @@ class Graduated(UsageModel):
     each tier's units and each fee (OpenMeter), `round="total"` rounds their sum (Lago): up to a cent a tier apart.
     """
 
+    entries: ClassVar[str | None] = "tiers"
+
     kind: Literal["graduated"] = "graduated"
     tiers: Tiers
     round: Literal["tier", "total"] = "tier"
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the tiers."""
+        return tier_edges(self.tiers, UNITS)
 
     def apply(self, at: Rating) -> None:
         """Charge for one item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
@@ -9,10 +10,12 @@ from pydantic import BaseModel, ConfigDict
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Edge
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
-from assay.pricing.tiers import above_expr, edges, reached, rising
+from assay.pricing.terms import Terms
+from assay.pricing.tiers import above_expr, edges, reached, rising, tier_edges
 from assay.pricing.values import AtLeastOne, NotNegative, Value
 
 
@@ -44,12 +47,18 @@ class GraduatedPercentage(Step):
     amount_inputs: ClassVar[frozenset[str]] = frozenset({"amount"})
     prices: ClassVar[bool] = True
 
+    entries: ClassVar[str | None] = "tiers"
+
     kind: Literal["graduated_percentage"] = "graduated_percentage"
     tiers: Annotated[tuple[RateTier, ...], AtLeastOne, rising]
 
     def money_columns(self) -> frozenset[str]:
         """The amount is money in the row's currency."""
         return super().money_columns() | {"amount"}
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the tiers."""
+        return tier_edges(self.tiers, "amount")
 
     def apply(self, at: Rating) -> None:
         """Charge for one item."""

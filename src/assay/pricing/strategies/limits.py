@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar, Literal
 
@@ -9,9 +10,11 @@ import polars as pl
 
 from assay.money import Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Edge, Place, at_amounts
 from assay.pricing.rating import DocumentRating, Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative
 
 Per = Literal["line", "document", "period"]
@@ -27,9 +30,17 @@ class _Limit(Step):
     amount: NotNegative
     per: Per = "line"
 
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The limit."""
+        return at_amounts(self.amount)
+
     def inputs(self) -> frozenset[str]:
         """Of a period also what has been billed."""
         return super().inputs() | ({"billed_before"} if self.per == "period" else set())
+
+    def example(self) -> dict[str, object]:
+        """Of a period nothing has been billed before."""
+        return super().example() | ({"billed_before": Decimal(0)} if self.per == "period" else {})
 
     def whole_document(self) -> bool:
         """Where it is per document."""
@@ -68,6 +79,10 @@ class Maximum(_Limit):
     """
 
     kind: Literal["maximum"] = "maximum"
+
+    def place(self) -> Place:
+        """Of a line before what concerns the document."""
+        return Place.LINE_MAXIMUM if self.per == "line" else Place.MAXIMUM
 
     def apply(self, at: Rating) -> None:
         """Cap one item."""
@@ -114,6 +129,10 @@ class Minimum(_Limit):
     optional_inputs: ClassVar[frozenset[str]] = frozenset({"period_end", "used_to"})
 
     kind: Literal["minimum"] = "minimum"
+
+    def place(self) -> Place:
+        """Of a line before what concerns the document; after the maximum."""
+        return Place.LINE_MINIMUM if self.per == "line" else Place.MINIMUM
 
     def apply(self, at: Rating) -> None:
         """Charge one item."""

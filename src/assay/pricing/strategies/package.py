@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
@@ -12,8 +12,10 @@ from pydantic import Field
 
 from assay.money import ExactDecimal, Scaled, plain
 from assay.pricing.batch import BatchRating
+from assay.pricing.edges import UNITS, Edge
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
+from assay.pricing.terms import Terms
 from assay.pricing.usage import Part, PartColumns, UsageModel
 from assay.pricing.values import Value
 
@@ -31,6 +33,11 @@ class Package(UsageModel):
     size: Annotated[ExactDecimal, Field(gt=0)]
     price: Value
     free: Annotated[ExactDecimal, Field(ge=0)] = Decimal(0)
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """What is free, and the first two packages."""
+        for packages in range(3):
+            yield Edge(UNITS, self.free + packages * self.size)
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:
         """The packages."""

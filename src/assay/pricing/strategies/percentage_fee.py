@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
@@ -13,9 +14,11 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, integer, round_to
 from assay.pricing.batch import ONE, BatchRating, Note
+from assay.pricing.edges import Edge
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import NotNegative, Value
 
 _ZERO = Decimal(0)
@@ -59,6 +62,19 @@ class PercentageFee(Step):
     def money_columns(self) -> frozenset[str]:
         """The amount is money in the row's currency."""
         return super().money_columns() | {"amount"}
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """What is free, and the amounts whose fees reach the limits."""
+        if self.free_amount:
+            yield Edge("amount", self.free_amount)
+        if self.free_count:
+            yield Edge("events_before", Decimal(self.free_count - 1))
+        rate, fixed, unit = self.rate, self.fixed, terms.unit(terms.currency)
+        for limit in (self.per_event_min, self.per_event_max):
+            if not isinstance(limit, Decimal) or not isinstance(fixed, Decimal) or not isinstance(rate, Decimal):
+                continue
+            if rate and limit > fixed:
+                yield Edge("amount", self.free_amount + (limit - fixed) * 100 / rate // unit * unit)
 
     def apply(self, at: Rating) -> None:
         """Charge for one item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import Scaled
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Place
 from assay.pricing.moments import instant
 from assay.pricing.rating import Exact, Rating, Wording
 from assay.pricing.registry import register
@@ -46,6 +48,15 @@ class Prorate(Step):
         if self.basis != "real" and self.unit != "day":
             raise PydanticCustomError("basis", "a basis of 30 is of days")
         return self
+
+    def example(self) -> dict[str, object]:
+        """A whole month."""
+        first, last = dt.date(2026, 1, 1), dt.date(2026, 2, 1)
+        return super().example() | {"period_start": first, "used_from": first, "period_end": last, "used_to": last}
+
+    def place(self) -> Place:
+        """Among the proration."""
+        return Place.PRORATION
 
     def apply(self, at: Rating) -> None:
         """Prorate one item."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from assay.money import ExactDecimal, Scaled
 from assay.pricing.batch import Amount, BatchRating, Note
+from assay.pricing.edges import Place
 from assay.pricing.rating import DocumentRating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
@@ -37,6 +38,10 @@ class RoundTotal(Step):
         if (self.rounding or terms.rounding) == "none":
             return "say a rounding by name, such as half_up"
         return None
+
+    def place(self) -> Place:
+        """Among the rounding."""
+        return Place.ROUNDING
 
     def whole_document(self) -> bool:
         """It rounds what is to pay for a document."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import BeforeValidator, SerializeAsAny, model_validator
@@ -13,12 +13,14 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import Scaled
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Edge, Place
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import parsed_step, register
 from assay.pricing.step import Step
 from assay.pricing.strategies.amount_off import AmountOff
 from assay.pricing.strategies.discount import Discount
 from assay.pricing.strategies.percent_off import PercentOff
+from assay.pricing.terms import Terms
 from assay.pricing.values import AtLeastOne
 
 
@@ -30,6 +32,8 @@ class Stack(Step):
     at once; amounts are taken off what is left. "best": the largest one alone, of equal ones the first. "exclusive":
     the first one alone that takes something off.
     """
+
+    entries: ClassVar[str | None] = "rules"
 
     kind: Literal["stack"] = "stack"
     mode: Literal["sequential", "sum", "best", "exclusive"] = "sequential"
@@ -50,6 +54,16 @@ class Stack(Step):
                     {"kind": rule.kind},
                 )
         return self
+
+    def place(self) -> Place:
+        """Among the line discounts."""
+        return Place.LINE_DISCOUNTS
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the rules, which all look at the net."""
+        for number, rule in enumerate(self.rules, 1):
+            for edge in rule.edges(terms):
+                yield replace(edge, entry=number)
 
     def apply(self, at: Rating) -> None:
         """Reduce one item."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
@@ -14,11 +14,13 @@ from pydantic_core import PydanticCustomError
 
 from assay.money import ExactDecimal, Scaled, integer
 from assay.pricing.batch import ONE, Amount, BatchRating, Note, TaxNote
+from assay.pricing.edges import Edge
 from assay.pricing.moments import Window, days_window
 from assay.pricing.rating import DocumentRating, Rating, Wording, each_line
 from assay.pricing.receipt import TaxLine
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import AtLeastOne, NotNegative
 
 UNTAXED = frozenset({"AE", "E", "G", "K", "O", "Z"})
@@ -26,6 +28,10 @@ UNTAXED = frozenset({"AE", "E", "G", "K", "O", "Z"})
 
 EXEMPT = UNTAXED - {"Z"}
 """Those of them that want a reason."""
+
+
+_ELSEWHERE = "elsewhere"
+"""A place or category that no table names."""
 
 
 class TaxRate(BaseModel):
@@ -46,6 +52,11 @@ class TaxRate(BaseModel):
     category: str | None = None
     valid_from: dt.date | None = None
     valid_to: dt.date | None = None
+
+    @property
+    def dated(self) -> bool:
+        """Whether it is not of all times."""
+        return self.valid_from is not None or self.valid_to is not None
 
     def matches(self, place: str | None, category: str | None, day: dt.date | None) -> bool:
         """Whether it is the rate of such a row."""
@@ -90,6 +101,8 @@ class Tax(Step):
     """
 
     taxes: ClassVar[bool] = True
+    entries: ClassVar[str | None] = "table"
+    alternatives: ClassVar[bool] = True
 
     kind: Literal["tax"] = "tax"
     rate: NotNegative | None = None
@@ -132,8 +145,35 @@ class Tax(Step):
         for entry in self.table or ():
             names |= {"place"} if entry.place is not None else set()
             names |= {"tax_category"} if entry.category is not None else set()
-            names |= {"date"} if entry.valid_from is not None or entry.valid_to is not None else set()
+            names |= {"date"} if entry.dated else set()
         return frozenset(names | ({"quantity"} if self.level == "unit" else set()))
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The days on which rates change, of each place and category; of what has no dates itself."""
+        named = self.inputs()
+        table = self.table or ()
+        keys = dict.fromkeys((entry.place or _ELSEWHERE, entry.category or _ELSEWHERE) for entry in table)
+        for place, category in keys:
+            key = {"place": place, "tax_category": category}
+            given = {name: value for name, value in key.items() if name in named}
+            for number, entry in enumerate(table, 1):
+                if not (entry.place in {None, place} and entry.category in {None, category}):
+                    continue
+                days = [day for day in (entry.valid_from, entry.valid_to) if day is not None]
+                for day in days:
+                    yield Edge("date", day, number, given)
+                if not days and given:
+                    name, value = next(iter(given.items()))
+                    yield Edge(name, value, number, {other: text for other, text in given.items() if other != name})
+
+    def example(self) -> dict[str, object]:
+        """The first entry's place, category and day."""
+        found = super().example()
+        for entry in (self.table or ())[:1]:
+            day = entry.valid_from or (entry.valid_to or dt.date(2026, 1, 2)) - dt.timedelta(days=1)
+            known = {"place": entry.place or _ELSEWHERE, "tax_category": entry.category or _ELSEWHERE, "date": day}
+            found |= {name: value for name, value in known.items() if name in found}
+        return found
 
     optional_inputs: ClassVar[frozenset[str]] = frozenset({"tax_category"})
 
@@ -199,10 +239,9 @@ class Tax(Step):
             rate = at.value("rate", self)
             at.require(rate >= 0, "rate is below 0")
             return rate
-        named = self.inputs()
-        place = at.text("place") if "place" in named else None
-        category = at.text("tax_category") if "tax_category" in named else None
-        day = at.day("date") if "date" in named else None
+        place = at.text("place") if any(entry.place is not None for entry in self.table) else None
+        category = at.text("tax_category") if any(entry.category is not None for entry in self.table) else None
+        day = at.day("date") if any(entry.dated for entry in self.table) else None
         found = [entry for entry in self.table if entry.matches(place, category, day)]
         if len(found) != 1:
             where = ", ".join(str(part) for part in (place, category, day) if part is not None) or "it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -17,16 +17,20 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError
 from assay.money import ExactDecimal, Scaled, integer
 from assay.pricing.batch import BatchRating, Note
+from assay.pricing.edges import Edge
 from assay.pricing.moments import instant, instant_expr, zone_info
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import AtLeastOne, Value
 
 _DAY = 86_400 * 10**6
 _YEARS = 10
 _LONGEST = _YEARS * 366 * _DAY
 _LATEST = 250_000_000_000 * 10**6  # in the year 9892: days after it are still dates
+_LEAP_YEAR = dt.date(2028, 1, 1)
+_LEAP_YEAR_DAYS = 366
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -107,6 +111,8 @@ class TimeOfUse(Step):
     optional_inputs: ClassVar[frozenset[str]] = frozenset({"used_from", "used_to", "date"})
     money_fields: ClassVar[frozenset[str]] = frozenset({"connect_fee"})
     prices: ClassVar[bool] = True
+    entries: ClassVar[str | None] = "rates"
+    alternatives: ClassVar[bool] = True
 
     kind: Literal["time_of_use"] = "time_of_use"
     rates: Annotated[tuple[TimeRate, ...], AtLeastOne]
@@ -121,6 +127,28 @@ class TimeOfUse(Step):
             return zone_info(zone).key
         except ConfigurationError as error:
             raise PydanticCustomError("zone", "{reason}", {"reason": error.message}) from error
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The times at which rates begin and end, on one day of each kind: days are alike on which the same hold."""
+        seen: set[tuple[int, ...]] = set()
+        for number in range(_LEAP_YEAR_DAYS):
+            day = _LEAP_YEAR + dt.timedelta(days=number)
+            holding = tuple(index for index, rate in enumerate(self.rates) if rate.on(day))
+            if holding in seen:
+                continue
+            seen.add(holding)
+            midnight = dt.datetime.combine(day, dt.time())
+            yield Edge("date", midnight, holding[0] + 1 if holding else None)
+            for index in holding:
+                for edge in (self.rates[index].from_microsecond, self.rates[index].to_microsecond % _DAY):
+                    yield Edge("date", midnight + dt.timedelta(microseconds=edge), index + 1)
+
+    def example(self) -> dict[str, object]:
+        """A moment of which the first rate is."""
+        rate = self.rates[0]
+        days = (_LEAP_YEAR + dt.timedelta(days=number) for number in range(_LEAP_YEAR_DAYS))
+        day = next(filter(rate.on, days), _LEAP_YEAR)
+        return super().example() | {"date": dt.datetime.combine(day, rate.start)}
 
     def apply(self, at: Rating) -> None:
         """Charge for one item."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import ClassVar, Literal
 
 from assay.money import Scaled
 from assay.pricing.batch import BatchRating
+from assay.pricing.edges import UNITS, Edge
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
-from assay.pricing.tiers import ABOVE, Tiers, chosen_expr, number_expr, reached
+from assay.pricing.terms import Terms
+from assay.pricing.tiers import ABOVE, Tiers, chosen_expr, number_expr, reached, tier_edges
 from assay.pricing.usage import Part, PartColumns, UsageModel
 
 
@@ -21,8 +23,14 @@ class Volume(UsageModel):
     A quantity of 0 is in the first tier, whose flat fee is due. The total may fall where a cheaper tier begins.
     """
 
+    entries: ClassVar[str | None] = "tiers"
+
     kind: Literal["volume"] = "volume"
     tiers: Tiers
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """Of the tiers."""
+        return tier_edges(self.tiers, UNITS)
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:
         """Units and flat fee of the tier."""
