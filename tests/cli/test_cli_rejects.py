@@ -222,6 +222,18 @@ def test_an_edit_says_at_once_whether_it_is_valid(shop: Path, run: str, monkeypa
     assert edited("{}")[0].startswith("kept, and not tried, since the pipeline cannot be used: pipelines/orders.py: ")
 
 
+def test_edits_that_were_not_replayed_are_not_forgotten(shop: Path, run: str) -> None:
+    assert mend(shop, run, '"105"', '"10.5"') == 1
+    again = document(assay("run", "orders", "--json", "--force"))
+    (warning, *_) = again["warnings"]
+    assert warning.startswith(
+        f"1 records that were mended after run {run} are rejected again. To mend them as before: "
+    )
+    assert assay("rejects", "edit", again["id"], "--like", run).stdout.startswith("1 mended as in run")
+    late = assay("rejects", "edit", run, "1", "--from", "mended")
+    assert (late.exit_code, f"It is superseded: run {again['id']} has replaced" in late.stderr) == (2, True)
+
+
 def test_edit_takes_a_number_or_a_run(shop: Path, run: str) -> None:
     for arguments in ((run,), (run, "1", "--like", run)):
         wrong = assay("rejects", "edit", *arguments)

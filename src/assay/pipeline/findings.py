@@ -26,15 +26,19 @@ def many_rejects(rejected: int, read: int, reasons: Mapping[str, int]) -> Iterat
 
 def replays_replaced(store: RunStore, run: str, previous: Run | None) -> Iterator[str]:
     """That records which were mended after the previous run are rejected again, as their sources still have them."""
-    if previous is None or not store.count_rejects(previous.id).get("replayed"):
+    if previous is None:
         return
-    mended = {_digest(letter.raw) for letter in store.dead_letters(previous.id, state="replayed")}
-    again = sum(_digest(letter.raw) in mended for letter in store.dead_letters(run))
-    if again:
+    mended = {_digest(letter.raw): letter.state == "replayed" for letter in store.mended(previous.id)}
+    if not mended:
+        return
+    found = [mended[digest] for letter in store.dead_letters(run) if (digest := _digest(letter.raw)) in mended]
+    if found:
+        replayed = sum(found)
+        what = "replayed" if replayed == len(found) else "mended" if not replayed else "mended or replayed"
+        lost = ", and this run replaces what the replay had added" if replayed else ""
         yield (
-            f"{again:,} records that were replayed after run {previous.id} are rejected again, and this run replaces "
-            f"what the replay had added. To mend them as before: assay rejects edit {run} --like {previous.id}, "
-            f"then assay rejects replay {run}"
+            f"{len(found):,} records that were {what} after run {previous.id} are rejected again{lost}. "
+            f"To mend them as before: assay rejects edit {run} --like {previous.id}, then assay rejects replay {run}"
         )
 
 

@@ -315,6 +315,14 @@ class RunStore:
             for row in connection.execute(query).mappings():
                 yield _letter(row)
 
+    def mended(self, run: str) -> Iterator[DeadLetter]:
+        """The dead letters of a run that were edited or replayed, one at a time from the database."""
+        done = sa.or_(REJECTS.c.state == "replayed", REJECTS.c.edited.is_not(None))
+        query = sa.select(REJECTS).where(REJECTS.c.run == run, done)
+        with self._engine.connect().execution_options(yield_per=1000) as connection:
+            for row in connection.execute(query).mappings():
+                yield _letter(row)
+
     def dead_letter(self, run: str, number: int) -> DeadLetter:
         """One dead letter.
 
