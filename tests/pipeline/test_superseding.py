@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 import assay
-from assay import NotFoundError, Parquet, Pipeline, Rows, SinkError, Source
+from assay import Booked, NotFoundError, Parquet, Pipeline, Rows, SinkError, Source
 from assay.pipeline.execution import open_store, recover, replay
 
 
@@ -90,6 +90,17 @@ def test_a_file_that_was_read_again_by_key_takes_its_rejects_along(folder: Path)
     with pytest.raises(NotFoundError) as none:
         replay(pipeline, first.id)
     assert none.value.__notes__ == [f"They are superseded: run {second.id} has read the file again."]
+
+
+def test_a_ledger_corrects_by_key_and_so_takes_the_rejects_along(folder: Path) -> None:
+    booked = Booked(key=["order"], amounts=["net"], to=Parquet("out/booked", mode="append"))
+    pipeline = Pipeline("shop", Source("in/*.jsonl", Line), outputs={"booked": booked})
+    write("a.jsonl", (1, "x"), (2, 2))
+    write("b.jsonl", (3, "x"))
+    first = pipeline.run()
+    write("a.jsonl", (1, 1), (2, "x"))
+    second = pipeline.run(input="in/a.jsonl")
+    assert (states(first.id), states(second.id)) == ({"open": 1, "superseded": 1}, {"open": 1})
 
 
 def test_what_was_appended_stays_open_unless_nothing_of_its_run_was_published(folder: Path) -> None:
