@@ -344,9 +344,15 @@ def failing(pipeline: Pipeline, *, force: bool = False) -> str:
     return str((result.error or {})["message"])
 
 
+def with_note(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(pl.lit(None, pl.String).alias("note"))
+
+
 def test_two_rows_of_one_key_and_rows_without_one_are_named(folder: Path) -> None:
     write(folder, "03", ("a", "1", "10"), ("b", "1", "1"), ("a", "2", "10"))
-    assert "key (id) does not tell the rows apart: id='a' is there 2 times, first in row 1" in failing(usage())
+    assert "key (id) does not tell the rows apart: id='a' is there 2 times" in failing(usage())
+    without = replace(usage(outputs={"ledger": replace(ledger(), key=["id", "note"], columns=[*COLUMNS, "note"])}))
+    assert "id='a', note=None has a null" in failing(replace(without, steps=[*without.steps, with_note]))
 
 
 def test_a_ledger_keeps_its_key(folder: Path) -> None:

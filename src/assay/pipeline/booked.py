@@ -37,7 +37,6 @@ from assay.pipeline.outputs import published
 from assay.pipeline.spool import Spool
 from assay.pipeline.steps.protocol import need_columns
 from assay.sinks import Sink
-from assay.sinks.staging import check_unique
 
 Correction = Literal["current", "original"]
 """On which date a correction is booked: the run's, or that of the line that it corrects."""
@@ -229,7 +228,6 @@ class OpenBooked:
             SinkError: two rows have one key, or what is booked is not what a ledger can be.
         """
         keeper, scopes = self._keeper, None
-        check_unique(waiting.scan(), waiting.rows, tuple(keeper.key), keeper.output)
         stored = pl.LazyFrame(schema=keeper.schema) if stored is None else self._widened(stored)
         if whole:
             booking.absent = 0
