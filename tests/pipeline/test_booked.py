@@ -317,6 +317,7 @@ def test_a_dry_run_says_what_would_be_booked(folder: Path) -> None:
     assert (dry.dry_run, dry.booked["ledger"]["corrected"]) == (True, 1)
     assert dry.as_json()["booked"]["ledger"]["difference"] == {"EUR": {"quantity": "0.00", "net": "-1.00"}}
     assert entries(usage()).height == 1
+    assert "0 · corrected 1 · unchanged 0 ·" in dry._repr_html_()
 
 
 @pytest.mark.parametrize("to", ["parquet", "sql"])
