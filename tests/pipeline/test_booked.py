@@ -425,6 +425,45 @@ def test_a_definition_that_is_wrong_is_told_before_anything_is_read(
     assert words in str(told.value)
 
 
+def test_amounts_in_lists_arrays_and_structs_are_negated(folder: Path) -> None:
+    inner = pl.Struct({"x": pl.Struct({"net": pl.Decimal(9, 2), "rate": pl.Decimal(9, 2)}), "of": pl.List(pl.Int64)})
+
+    def nested(rows: pl.LazyFrame) -> pl.LazyFrame:
+        net = pl.col("unit_price").cast(pl.Decimal(9, 2)).alias("net")
+        return rows.select(
+            "_source",
+            "_record",
+            "id",
+            net,
+            pl.concat_list(net, net).alias("list"),
+            pl.concat_list(net, net).list.to_array(2).alias("array"),
+            pl.struct(pl.struct(net, net.alias("rate")).alias("x"), pl.lit([1], pl.List(pl.Int64)).alias("of"))
+            .cast(inner)
+            .alias("struct"),
+        )
+
+    output = replace(ledger(), columns=None, amounts=["net", "list", "array", "struct.x.net"], rates=["struct.x.rate"])
+    pipeline = replace(usage(outputs={"ledger": output}), steps=[nested])
+    write(folder, "03", ("a", "1", "10"))
+    pipeline.run().raise_for_status()
+    write(folder, "03", ("a", "1", "9"))
+    told = pipeline.run().raise_for_status().booked["ledger"]
+    assert told["difference"] == {"": {"net": "-1.00"}}
+    reversal = entries(pipeline).filter(entry="reversal").row(0, named=True)
+    ten = Decimal("10.00")
+    assert (reversal["net"], reversal["list"], list(reversal["array"])) == (-ten, [-ten, -ten], [-ten, -ten])
+    assert reversal["struct"] == {"x": {"net": -ten, "rate": ten}, "of": [1]}
+
+
+def test_a_moment_is_no_key(folder: Path) -> None:
+    def timed(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(pl.lit(dt.datetime(2026, 3, 1)).alias("at"))
+
+    output = replace(ledger(columns=[*COLUMNS, "at"]), key=["id", "at"])
+    with pytest.raises(ConfigurationError, match="the key of a ledger is text, whole numbers, decimals or dates"):
+        replace(usage(outputs={"ledger": output}), steps=[Price(BOOK), timed]).check()
+
+
 def test_a_name_of_the_ledgers_own_is_refused(folder: Path) -> None:
     def renamed(rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.with_columns(pl.lit("x").alias("entry"))

@@ -275,6 +275,7 @@ class Bookkeeper:
         for name in self.key:
             text = pl.col(name).cast(pl.String())
             if self.rows[name] == pl.String():
+                # So that no two keys have one id.
                 text = text.str.replace_all("%", "%25", literal=True).str.replace_all("/", "%2F", literal=True)
             parts.append(text)
         return pl.format("{}#{}", pl.concat_str(parts, separator="/"), number)
@@ -283,7 +284,7 @@ class Bookkeeper:
         """Add up the amounts that are columns of their own."""
         if entries.is_empty():
             return
-        columns = [name for name in self.amounts if name in self.rows]
+        columns = [name for name in self.amounts if name in self.rows and self.rows[name].is_numeric()]
         currency = pl.lit("") if self.currency is None else pl.col(self.currency).cast(pl.String()).fill_null("")
         wide = {name: pl.Decimal(38, getattr(self.rows[name], "scale", 0)) for name in columns}
         by = entries.group_by(currency.alias("_currency")).agg(pl.col(name).cast(wide[name]).sum() for name in columns)
@@ -334,6 +335,8 @@ def _negated(value: pl.Expr, dtype: Any, paths: Iterable[str]) -> pl.Expr:
     match dtype:
         case pl.List():
             return value.list.eval(_negated(pl.element(), dtype.inner, paths))
+        case pl.Array():
+            return value.arr.eval(_negated(pl.element(), dtype.inner, paths))
         case pl.Struct():
             types = {one.name: one.dtype for one in dtype.fields}
             inside = _by_column(paths).items()
