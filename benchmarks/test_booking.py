@@ -46,14 +46,14 @@ def test_a_ledger_beside_an_append(benchmark: Any, keep: Keep, tmp_path: Path, w
 
 def test_memory_does_not_grow_with_the_ledger(benchmark: Any, keep: Keep, tmp_path: Path) -> None:
     benchmark.group = "booking"
-    sizes = (ROWS, TIMES * ROWS)
+    sizes = (2 * ROWS, 2 * TIMES * ROWS)
     peaks = []
     for size in sizes:
         measured("book", tmp_path / str(size), str(size), "0")
         peaks.append(measured("book", tmp_path / str(size), str(size), "1")["peak"])
     benchmark.pedantic(lambda: None, rounds=1)
     reached = Reached(
-        Figure(f"{sizes[1]:,} lines of a ledger, 1 % corrected", f"{ROWS:,} lines", "memory", MOST_GROWTH),
+        Figure(f"{sizes[1]:,} lines of a ledger, 1 % corrected", f"{sizes[0]:,} lines", "memory", MOST_GROWTH),
         [peaks[1]],
         [peaks[0]],
     )

@@ -80,6 +80,14 @@ def test_the_summary_says_what_was_booked(folder: Path) -> None:
     assert [row["entry_id"] for row in explained["published"]["ledger"]] == ["a#3"]
 
 
+def test_show_says_what_a_ledger_is(folder: Path) -> None:
+    shown = assay("show", "usage").stdout
+    assert (
+        "output   ledger  ledger by id, corrected in the current period  -> Parquet('out/ledger', mode='append')"
+        in shown
+    )
+
+
 def test_a_price_that_was_not_booked_yet_is_told_by_explain(folder: Path) -> None:
     write(folder, a="15 10 EUR")
     assert assay("run", "usage").exit_code == 0

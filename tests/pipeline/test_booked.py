@@ -317,6 +317,7 @@ def test_a_dry_run_says_what_would_be_booked(folder: Path) -> None:
     assert (dry.dry_run, dry.booked["ledger"]["corrected"]) == (True, 1)
     assert dry.as_json()["booked"]["ledger"]["difference"] == {"EUR": {"quantity": "0.00", "net": "-1.00"}}
     assert entries(usage()).height == 1
+    assert "0 · corrected 1 · unchanged 0 ·" in dry._repr_html_()
 
 
 @pytest.mark.parametrize("to", ["parquet", "sql"])
@@ -344,9 +345,15 @@ def failing(pipeline: Pipeline, *, force: bool = False) -> str:
     return str((result.error or {})["message"])
 
 
+def with_note(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(pl.lit(None, pl.String).alias("note"))
+
+
 def test_two_rows_of_one_key_and_rows_without_one_are_named(folder: Path) -> None:
     write(folder, "03", ("a", "1", "10"), ("b", "1", "1"), ("a", "2", "10"))
-    assert "key (id) does not tell the rows apart: id='a' is there 2 times, first in row 1" in failing(usage())
+    assert "key (id) does not tell the rows apart: id='a' is there 2 times" in failing(usage())
+    without = replace(usage(outputs={"ledger": replace(ledger(), key=["id", "note"], columns=[*COLUMNS, "note"])}))
+    assert "id='a', note=None has a null" in failing(replace(without, steps=[*without.steps, with_note]))
 
 
 def test_a_ledger_keeps_its_key(folder: Path) -> None:
@@ -416,6 +423,45 @@ def test_a_definition_that_is_wrong_is_told_before_anything_is_read(
     with pytest.raises(ConfigurationError) as told:
         usage(outputs={"ledger": replace(ledger(), **options)}).check()
     assert words in str(told.value)
+
+
+def test_amounts_in_lists_arrays_and_structs_are_negated(folder: Path) -> None:
+    inner = pl.Struct({"x": pl.Struct({"net": pl.Decimal(9, 2), "rate": pl.Decimal(9, 2)}), "of": pl.List(pl.Int64)})
+
+    def nested(rows: pl.LazyFrame) -> pl.LazyFrame:
+        net = pl.col("unit_price").cast(pl.Decimal(9, 2)).alias("net")
+        return rows.select(
+            "_source",
+            "_record",
+            "id",
+            net,
+            pl.concat_list(net, net).alias("list"),
+            pl.concat_list(net, net).list.to_array(2).alias("array"),
+            pl.struct(pl.struct(net, net.alias("rate")).alias("x"), pl.lit([1], pl.List(pl.Int64)).alias("of"))
+            .cast(inner)
+            .alias("struct"),
+        )
+
+    output = replace(ledger(), columns=None, amounts=["net", "list", "array", "struct.x.net"], rates=["struct.x.rate"])
+    pipeline = replace(usage(outputs={"ledger": output}), steps=[nested])
+    write(folder, "03", ("a", "1", "10"))
+    pipeline.run().raise_for_status()
+    write(folder, "03", ("a", "1", "9"))
+    told = pipeline.run().raise_for_status().booked["ledger"]
+    assert told["difference"] == {"": {"net": "-1.00"}}
+    reversal = entries(pipeline).filter(entry="reversal").row(0, named=True)
+    ten = Decimal("10.00")
+    assert (reversal["net"], reversal["list"], list(reversal["array"])) == (-ten, [-ten, -ten], [-ten, -ten])
+    assert reversal["struct"] == {"x": {"net": -ten, "rate": ten}, "of": [1]}
+
+
+def test_a_moment_is_no_key(folder: Path) -> None:
+    def timed(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(pl.lit(dt.datetime(2026, 3, 1)).alias("at"))
+
+    output = replace(ledger(columns=[*COLUMNS, "at"]), key=["id", "at"])
+    with pytest.raises(ConfigurationError, match="the key of a ledger is text, whole numbers, decimals or dates"):
+        replace(usage(outputs={"ledger": output}), steps=[Price(BOOK), timed]).check()
 
 
 def test_a_name_of_the_ledgers_own_is_refused(folder: Path) -> None:

@@ -95,12 +95,19 @@ def show_command(name: str, as_json: bool) -> None:
         what = "function" if kind == "FunctionStep" else f"{kind}({settings})" if settings else kind
         print_labelled(f"step {number:>2}", f"{step}  {what}")
     for output_name, one in pipeline.outputs.items():
-        what = _groups(one) if hasattr(one, "measures") else "rows"
-        print_labelled("output", f"{output_name}  {what}  -> {_brief(one.to)}")
+        print_labelled("output", f"{output_name}  {_what(one)}  -> {_brief(one.to)}")
     if pipeline.params is not None:
         for param, field in pipeline.params.model_fields.items():
             default = "required" if field.is_required() else f"default {field.default!r}"
             print_labelled("param", f"{param}  {default}")
+
+
+def _what(output: Any) -> str:
+    if hasattr(output, "measures"):
+        return _groups(output)
+    if hasattr(output, "amounts"):
+        return f"ledger by {', '.join(output.key)}, corrected in the {output.correction} period"
+    return "rows"
 
 
 def _source_notes(pipeline: Pipeline) -> str:

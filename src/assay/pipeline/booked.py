@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import polars as pl
+from polars.datatypes import IntegerType
 
 from assay.errors import ConfigurationError, SinkError, unknown_name
 from assay.pipeline.context import Context, visible
@@ -37,7 +38,6 @@ from assay.pipeline.outputs import published
 from assay.pipeline.spool import Spool
 from assay.pipeline.steps.protocol import need_columns
 from assay.sinks import Sink
-from assay.sinks.staging import check_unique
 
 Correction = Literal["current", "original"]
 """On which date a correction is booked: the run's, or that of the line that it corrects."""
@@ -152,8 +152,11 @@ class Booked:
             if name is not None and name not in schema:
                 raise ConfigurationError(unknown_name("column", name, schema))
         for column in self.key:
-            if schema[column].is_nested() or schema[column].is_float():
-                raise ConfigurationError(f"{column} is {schema[column]} and cannot be a key")
+            # Ids are made of them, and must be the same in years to come.
+            if not isinstance(schema[column], pl.String | pl.Boolean | pl.Date | pl.Decimal | IntegerType):
+                raise ConfigurationError(
+                    f"{column} is {schema[column]}; the key of a ledger is text, whole numbers, decimals or dates"
+                )
         if self.dated is not None and schema[self.dated] != pl.Date():
             raise ConfigurationError(f"{self.dated} is {schema[self.dated]}, not a date: add one by a step")
         self._check_amounts(schema)
@@ -229,7 +232,6 @@ class OpenBooked:
             SinkError: two rows have one key, or what is booked is not what a ledger can be.
         """
         keeper, scopes = self._keeper, None
-        check_unique(waiting.scan(), waiting.rows, tuple(keeper.key), keeper.output)
         stored = pl.LazyFrame(schema=keeper.schema) if stored is None else self._widened(stored)
         if whole:
             booking.absent = 0

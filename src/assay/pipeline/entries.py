@@ -137,14 +137,15 @@ class Bookkeeper:
         """What is to be booked for some rows.
 
         Args:
-            rows: Rows, no two of one key.
+            rows: Rows, with all that have the same key.
             last: The last entry of each of their keys that has one.
             run: Id of the run.
             booking: Is told how many there were.
 
         Raises:
-            SinkError: a row has no date.
+            SinkError: two rows have one key, or a row has none, or no date.
         """
+        self._see_keys(rows)
         if self.dated is not None and rows[self.dated].null_count():
             shown = self._shown(rows.filter(pl.col(self.dated).is_null()))
             raise SinkError(f"{shown} has no {self.dated}, by which lines are dated", sink=self.output)
@@ -274,6 +275,7 @@ class Bookkeeper:
         for name in self.key:
             text = pl.col(name).cast(pl.String())
             if self.rows[name] == pl.String():
+                # So that no two keys have one id.
                 text = text.str.replace_all("%", "%25", literal=True).str.replace_all("/", "%2F", literal=True)
             parts.append(text)
         return pl.format("{}#{}", pl.concat_str(parts, separator="/"), number)
@@ -282,7 +284,7 @@ class Bookkeeper:
         """Add up the amounts that are columns of their own."""
         if entries.is_empty():
             return
-        columns = [name for name in self.amounts if name in self.rows]
+        columns = [name for name in self.amounts if name in self.rows and self.rows[name].is_numeric()]
         currency = pl.lit("") if self.currency is None else pl.col(self.currency).cast(pl.String()).fill_null("")
         wide = {name: pl.Decimal(38, getattr(self.rows[name], "scale", 0)) for name in columns}
         by = entries.group_by(currency.alias("_currency")).agg(pl.col(name).cast(wide[name]).sum() for name in columns)
@@ -290,6 +292,16 @@ class Bookkeeper:
             there = sums.setdefault(row.pop("_currency"), {})
             for name, value in row.items():
                 there[name] = EXACT.add(there.get(name, Decimal(0)), value)
+
+    def _see_keys(self, rows: pl.DataFrame) -> None:
+        wrong = f"key ({', '.join(self.key)}) does not tell the rows apart: "
+        without = rows.filter(pl.any_horizontal(pl.col(name).is_null() for name in self.key))
+        if without.height:
+            raise SinkError(f"{wrong}{self._shown(without)} has a null", sink=self.output)
+        again = rows.filter(rows.select(self.key).is_duplicated())
+        if again.height:
+            times = again.join(again.head(1), on=list(self.key), how="semi").height
+            raise SinkError(f"{wrong}{self._shown(again)} is there {times:,} times", sink=self.output)
 
     def _see_negatable(self, pairs: pl.DataFrame, name: str) -> None:
         dtype = self.rows[name]
@@ -323,6 +335,8 @@ def _negated(value: pl.Expr, dtype: Any, paths: Iterable[str]) -> pl.Expr:
     match dtype:
         case pl.List():
             return value.list.eval(_negated(pl.element(), dtype.inner, paths))
+        case pl.Array():
+            return value.arr.eval(_negated(pl.element(), dtype.inner, paths))
         case pl.Struct():
             types = {one.name: one.dtype for one in dtype.fields}
             inside = _by_column(paths).items()

@@ -149,6 +149,7 @@ class Result:
         ]
         rows += [("project", self.project)] if self.project else []
         rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
+        rows += [(f"booked {name}", _figures(_counts(figures))) for name, figures in self.booked.items()]
         rows += [(f"lookup {name}", _figures(figures)) for name, figures in self.lookups.items()]
         rows += [("warning", warning) for warning in self.warnings]
         if self.error:
@@ -156,6 +157,10 @@ class Result:
         cells = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
         head = f"{html.escape(self.pipeline)} · {self.status.upper()} · run {self.id} · {self.seconds:.1f} s"
         return f"<b>{head}</b><table>{cells}</table>"
+
+
+def _counts(booked: Mapping[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in booked.items() if isinstance(count, int)}
 
 
 def _figures(figures: Mapping[str, int | float]) -> str:
