@@ -95,6 +95,28 @@ def test_the_highest_break_that_is_reached_counts_and_a_credit_is_that_of_its_qu
     assert quote(rows, RESOLVE | {"quantity": "quantity"}, quantity=quantity).price_id == expected
 
 
+def test_breaks_of_many_digits() -> None:
+    rows: Rows = [
+        {"id": "one", "unit_price": "3"},
+        {"id": "fine", "min_quantity": "0.0000000000000000000000001", "unit_price": "2"},
+        {"id": "huge", "min_quantity": 10**30, "unit_price": "1"},
+    ]
+    frame = pl.DataFrame(
+        {"quantity": pl.Series([Decimal(0), Decimal("0.000001"), Decimal(10) ** 30], dtype=pl.Decimal(38, 6))}
+    )
+    for some, expected in ((rows[:2], ["one", "fine", "fine"]), (rows, ["one", "fine", "huge"])):
+        resolved = book(RESOLVE | {"quantity": "quantity"})
+        priced = resolved.price(frame, prices={"list": PriceList(some)}, verify=3).collect()
+        assert priced["price_id"].to_list() == expected
+
+
+def test_what_the_list_does_not_ask_for_may_be_anything() -> None:
+    rows: Rows = [{"id": "any", "unit_price": "3"}]
+    frame = pl.DataFrame({"quantity": [1, None], "product": [17, 18], "known_at": [dt.date(2026, 1, 1)] * 2})
+    priced = book().price(frame, prices={"list": PriceList(rows)}, errors="column").collect()
+    assert priced["pricing_error"].to_list() == [None, "per_unit: quantity is null"]
+
+
 def test_max_quantity_is_inclusive() -> None:
     rows: Rows = [{"id": "few", "max_quantity": 10, "unit_price": "3", "priority": 1}, {"id": "any", "unit_price": "2"}]
     resolve = RESOLVE | {"quantity": "quantity"}
@@ -345,7 +367,7 @@ def test_a_row_of_the_list_without_the_value() -> None:
         ),
         (
             [{"unit_price": "1", "product": "p"}, {"unit_price": "2", "product": "p"}],
-            "row 2 has what it is for, the quantity, the priority and valid_from of row 1",
+            "row 2 is for the same as row 1, from the same quantity and moment, and both are known",
         ),
     ],
 )

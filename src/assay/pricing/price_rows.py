@@ -289,10 +289,14 @@ def _superseded(rows: list[PriceRow], *, named: bool) -> list[PriceRow]:
         ordered = sorted(same_rows, key=lambda row: (row.known_from is not None, row.known_from or 0))
         for row, after in pairwise(ordered):
             if row.known_from == after.known_from or after.known_from is None:
-                twice = f'the id "{row.id}"' if named else "what it is for, the quantity, the priority and valid_from"
+                twice = (
+                    f'has the id "{row.id}" of row {row.number}'
+                    if named
+                    else f"is for the same as row {row.number}, from the same quantity and moment"
+                )
                 raise ConfigurationError(
-                    f"{after.place} has {twice} of row {row.number}, and both are known from the same moment: "
-                    "keep one, or say by known_from which corrects the other"
+                    f"{after.place} {twice}, and both are known from the same moment: keep one, or say by known_from "
+                    "which corrects the other"
                 )
             end = after.known_from if row.known_to is None else min(row.known_to, after.known_from)
             made[row.number - 1] = replace(row, known_to=end)

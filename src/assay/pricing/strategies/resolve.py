@@ -99,7 +99,7 @@ class Resolve(Step):
     def apply(self, at: Rating) -> None:
         """Find the row of one item."""
         prices = at.terms.price_list(self.table)
-        self.check(prices, at.terms.zone)
+        self.check(prices)
         asked = self._asked(at, prices)
         found = prices.resolve(asked, at.terms.zone)
         if len(found) != 1:
@@ -114,7 +114,7 @@ class Resolve(Step):
         nothing = 0 * at.terms.unit(at.currency)
         at.record(Wording(self._told(prices, row), counts=False), nothing, nothing)
 
-    def check(self, prices: PriceList, zone: str | None) -> None:
+    def check(self, prices: PriceList) -> None:
         """See that the step says what such a list needs.
 
         Raises:
@@ -133,8 +133,6 @@ class Resolve(Step):
             raise ConfigurationError(
                 f'the prices "{self.table}" have quantity breaks: say of which input, quantity = ...'
             )
-        if prices.wall and prices.aware and (prices.zone or zone) is None:
-            raise ConfigurationError(f'the prices "{self.table}" have days without a zone: give them one')
 
     def see_zone(self, prices: PriceList, zone: str | None, *, aware: bool) -> None:
         """See that the date can be compared with the windows.
@@ -157,8 +155,9 @@ class Resolve(Step):
             self.see_zone(prices, at.terms.zone, aware=is_aware(given))
             moment = instant(given, at.terms.zone or prices.zone)
         quantity = abs(at.input(self.quantity)) if prices.breaks and self.quantity is not None else None
-        names = tuple(at.currency if name == "currency" else at.text(name) for name in MATCH)
-        return Asked(names, moment, quantity, at.known() if prices.known else None)
+        names = [at.text(name) if name in prices.matches and name != "currency" else None for name in MATCH]
+        names[MATCH.index("currency")] = at.currency
+        return Asked(tuple(names), moment, quantity, at.known() if prices.known else None)
 
     def _key(self, at: Rating, prices: PriceList, asked: Asked) -> str:
         """What was looked for, in words."""
@@ -233,7 +232,7 @@ class Resolve(Step):
     def apply_expr(self, at: BatchRating) -> None:
         """Find the row of each row."""
         prices = at.terms.price_list(self.table)
-        self.check(prices, at.terms.zone)
+        self.check(prices)
         facts = prices.frame(at.terms.zone)
         if at.receipts:
             key = (self.table, *self.gives.items())
