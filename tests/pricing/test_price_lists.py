@@ -586,3 +586,56 @@ def test_a_price_that_was_corrected_again_and_again_is_left_to_the_reference() -
     )
     priced = book(RESOLVE | {"date": "day"}, zone="UTC").price(frame, prices={"list": prices}, verify=3).collect()
     assert priced["net"].to_list() == [10, 400, 7]
+
+
+# What the linter sees
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_to": "2026-02-01"},
+                {"product": "p", "unit_price": "2", "valid_from": "2026-03-01"},
+            ],
+            ("dates", "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-03-01 are not: no price for"),
+        ),
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_from": "2026-01-01", "valid_to": "2026-02-10"},
+                {"product": "p", "unit_price": "2", "valid_from": "2026-02-01"},
+            ],
+            (
+                "dates",
+                "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-02-10 are not: several prices for",
+            ),
+        ),
+        (
+            [{"product": "p", "unit_price": "2"}, {"product": "p", "unit_price": "1", "min_quantity": 10}],
+            ("cliff", "the total falls from 18.00 EUR at quantity 9 to 10.00 EUR at 10"),
+        ),
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_to": "2026-02-01"},
+                {"product": "p", "unit_price": "3", "valid_from": "2026-02-01"},
+                {"product": "q", "customer": "c", "currency": "EUR", "unit_price": "3"},
+            ],
+            None,
+        ),
+    ],
+)
+def test_the_linter_finds_holes_ties_and_cliffs_of_a_list(rows: Rows, found: tuple[str, str] | None) -> None:
+    prices = {"list": PriceList(rows)}
+    resolved = book(RESOLVE | {"date": "day", "quantity": "quantity"})
+    findings = resolved.lint(prices=prices)
+    assert [one.rule for one in findings] == ([] if found is None else [found[0]])
+    for one in findings:
+        assert found is not None
+        assert one.message.startswith(found[1])
+        example: dict[str, Any] = dict(one.example)
+        if found[0] == "cliff":
+            assert resolved.quote(prices=prices, **example).total == 10
+        else:
+            with pytest.raises(PricingError):
+                resolved.quote(prices=prices, **example)
