@@ -336,7 +336,7 @@ def test_a_row_of_the_list_without_the_value() -> None:
         ([{"unit_price": "2,50"}], 'row 1, unit_price: "2,50" is no decimal'),
         (
             [{"custmer": "c", "unit_price": "1"}],
-            'row 1, custmer: "c" is no decimal, and a price list has no such column; did you mean "customer"?',
+            'row 1, custmer: "c" is no decimal, and a price list has no such column (did you mean "customer"?)',
         ),
         ([{"product": "p"}], "a price list has a column of Decimals at least"),
         ([{"unit_price": "1", "product": ""}], "row 1, product: is empty: a null says that the row is for any"),
@@ -382,7 +382,7 @@ def test_a_wrong_list_is_told_with_its_row(rows: Rows, reason: str) -> None:
     [
         ("unit_price", pl.Series([1.5]), "column unit_price: it is Float64, and prices are never floats"),
         ("note", pl.Series(["x"]), "column note: it is String, and a price list has no such column"),
-        ("custommer", pl.Series(["x"]), 'and a price list has no such column; did you mean "customer"?'),
+        ("custommer", pl.Series(["x"]), 'and a price list has no such column (did you mean "customer"?)'),
         ("customer", pl.Series([1]), "column customer: it is Int64, not a String"),
         ("valid_from", pl.Series(["2026-01-01"]), "column valid_from: it is String, not a Date or a Datetime"),
         ("known_from", pl.Series([dt.datetime(2026, 1, 1)]), "column known_from: it has no zone"),
