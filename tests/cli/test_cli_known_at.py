@@ -212,6 +212,11 @@ def test_known_at_where_nothing_says_what_was_known(shop: Path) -> None:
             'the prices "list" are told apart by customer, which no input says',
         ),
         (
+            ('Table("prices.csv", Listed, empty_as_null=True)', '"prices.csv"'),
+            "pipeline",
+            "the prices list are a str: give a table that can be read whole",
+        ),
+        (
             ('prices={"list":', 'prices={"lst":'),
             "pipeline",
             'the book asks for the prices "list": give prices={"list": Table(...)}',

@@ -95,6 +95,28 @@ def test_the_highest_break_that_is_reached_counts_and_a_credit_is_that_of_its_qu
     assert quote(rows, RESOLVE | {"quantity": "quantity"}, quantity=quantity).price_id == expected
 
 
+def test_breaks_of_many_digits() -> None:
+    rows: Rows = [
+        {"id": "one", "unit_price": "3"},
+        {"id": "fine", "min_quantity": "0.0000000000000000000000001", "unit_price": "2"},
+        {"id": "huge", "min_quantity": 10**30, "unit_price": "1"},
+    ]
+    frame = pl.DataFrame(
+        {"quantity": pl.Series([Decimal(0), Decimal("0.000001"), Decimal(10) ** 30], dtype=pl.Decimal(38, 6))}
+    )
+    for some, expected in ((rows[:2], ["one", "fine", "fine"]), (rows, ["one", "fine", "huge"])):
+        resolved = book(RESOLVE | {"quantity": "quantity"})
+        priced = resolved.price(frame, prices={"list": PriceList(some)}, verify=3).collect()
+        assert priced["price_id"].to_list() == expected
+
+
+def test_what_the_list_does_not_ask_for_may_be_anything() -> None:
+    rows: Rows = [{"id": "any", "unit_price": "3"}]
+    frame = pl.DataFrame({"quantity": [1, None], "product": [17, 18], "known_at": [dt.date(2026, 1, 1)] * 2})
+    priced = book().price(frame, prices={"list": PriceList(rows)}, errors="column").collect()
+    assert priced["pricing_error"].to_list() == [None, "per_unit: quantity is null"]
+
+
 def test_max_quantity_is_inclusive() -> None:
     rows: Rows = [{"id": "few", "max_quantity": 10, "unit_price": "3", "priority": 1}, {"id": "any", "unit_price": "2"}]
     resolve = RESOLVE | {"quantity": "quantity"}
@@ -314,7 +336,7 @@ def test_a_row_of_the_list_without_the_value() -> None:
         ([{"unit_price": "2,50"}], 'row 1, unit_price: "2,50" is no decimal'),
         (
             [{"custmer": "c", "unit_price": "1"}],
-            'row 1, custmer: "c" is no decimal, and a price list has no such column; did you mean "customer"?',
+            'row 1, custmer: "c" is no decimal, and a price list has no such column (did you mean "customer"?)',
         ),
         ([{"product": "p"}], "a price list has a column of Decimals at least"),
         ([{"unit_price": "1", "product": ""}], "row 1, product: is empty: a null says that the row is for any"),
@@ -345,7 +367,7 @@ def test_a_row_of_the_list_without_the_value() -> None:
         ),
         (
             [{"unit_price": "1", "product": "p"}, {"unit_price": "2", "product": "p"}],
-            "row 2 has what it is for, the quantity, the priority and valid_from of row 1",
+            "row 2 is for the same as row 1, from the same quantity and moment, and both are known",
         ),
     ],
 )
@@ -360,7 +382,7 @@ def test_a_wrong_list_is_told_with_its_row(rows: Rows, reason: str) -> None:
     [
         ("unit_price", pl.Series([1.5]), "column unit_price: it is Float64, and prices are never floats"),
         ("note", pl.Series(["x"]), "column note: it is String, and a price list has no such column"),
-        ("custommer", pl.Series(["x"]), 'and a price list has no such column; did you mean "customer"?'),
+        ("custommer", pl.Series(["x"]), 'and a price list has no such column (did you mean "customer"?)'),
         ("customer", pl.Series([1]), "column customer: it is Int64, not a String"),
         ("valid_from", pl.Series(["2026-01-01"]), "column valid_from: it is String, not a Date or a Datetime"),
         ("known_from", pl.Series([dt.datetime(2026, 1, 1)]), "column known_from: it has no zone"),
@@ -564,3 +586,56 @@ def test_a_price_that_was_corrected_again_and_again_is_left_to_the_reference() -
     )
     priced = book(RESOLVE | {"date": "day"}, zone="UTC").price(frame, prices={"list": prices}, verify=3).collect()
     assert priced["net"].to_list() == [10, 400, 7]
+
+
+# What the linter sees
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_to": "2026-02-01"},
+                {"product": "p", "unit_price": "2", "valid_from": "2026-03-01"},
+            ],
+            ("dates", "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-03-01 are not: no price for"),
+        ),
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_from": "2026-01-01", "valid_to": "2026-02-10"},
+                {"product": "p", "unit_price": "2", "valid_from": "2026-02-01"},
+            ],
+            (
+                "dates",
+                "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-02-10 are not: several prices for",
+            ),
+        ),
+        (
+            [{"product": "p", "unit_price": "2"}, {"product": "p", "unit_price": "1", "min_quantity": 10}],
+            ("cliff", "the total falls from 18.00 EUR at quantity 9 to 10.00 EUR at 10"),
+        ),
+        (
+            [
+                {"product": "p", "unit_price": "2", "valid_to": "2026-02-01"},
+                {"product": "p", "unit_price": "3", "valid_from": "2026-02-01"},
+                {"product": "q", "customer": "c", "currency": "EUR", "unit_price": "3"},
+            ],
+            None,
+        ),
+    ],
+)
+def test_the_linter_finds_holes_ties_and_cliffs_of_a_list(rows: Rows, found: tuple[str, str] | None) -> None:
+    prices = {"list": PriceList(rows)}
+    resolved = book(RESOLVE | {"date": "day", "quantity": "quantity"})
+    findings = resolved.lint(prices=prices)
+    assert [one.rule for one in findings] == ([] if found is None else [found[0]])
+    for one in findings:
+        assert found is not None
+        assert one.message.startswith(found[1])
+        example: dict[str, Any] = dict(one.example)
+        if found[0] == "cliff":
+            assert resolved.quote(prices=prices, **example).total == 10
+        else:
+            with pytest.raises(PricingError):
+                resolved.quote(prices=prices, **example)

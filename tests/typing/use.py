@@ -41,7 +41,7 @@ from assay import (
     UnitOfWork,
     rowwise,
 )
-from assay.pricing import Column, DiscountPricing, Item, Order, PercentOff, PerUnit, RatesTable, Receipt, Tax
+from assay.pricing import Column, DiscountPricing, Item, Order, PercentOff, PerUnit, PriceList, RatesTable, Receipt, Tax
 
 
 class Line(BaseModel):
@@ -156,6 +156,9 @@ def running() -> None:
 def pricing(frame: pl.LazyFrame) -> Decimal:
     loaded = PriceBook.load("pipelines/orders.toml")
     receipt = loaded.quote(quantity="2", unit_price=Decimal("1.49"), rates={"euro": RatesTable({"USD": "0.92"})})
+    listed = PriceList([{"product": "tea", "unit_price": "4.00", "valid_from": "2026-03-01"}], zone="Europe/Berlin")
+    as_known = loaded.quote(quantity=2, prices={"list": listed}, known_at="2026-03-31T23:59:59Z")
+    assert_type(as_known.price_id, str | None)
     assert_type(receipt, Receipt)
     assert_type(receipt.total, Decimal)
     assert_type(loaded.price(frame, inputs={"quantity": "qty"}, errors="column"), pl.LazyFrame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -82,6 +83,15 @@ def instant_expr(column: pl.Expr, dtype: pl.DataType, zone: str | None) -> pl.Ex
     if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
         at = at.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
     return at.dt.timestamp("us")
+
+
+def read_moment(text: str) -> dt.date | None:
+    """The day or time that a text in ISO 8601 says; None where it says none."""
+    with suppress(ValueError):
+        return dt.date.fromisoformat(text)
+    with suppress(ValueError):
+        return dt.datetime.fromisoformat(text)
+    return None
 
 
 def is_aware(moment: dt.date) -> bool:

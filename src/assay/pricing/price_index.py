@@ -9,7 +9,7 @@ search in each finds the row.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -52,7 +52,7 @@ class Axis:
     edges: Ints
 
     @classmethod
-    def of(cls, numbers: Iterator[int]) -> Axis:
+    def of(cls, numbers: Iterable[int]) -> Axis:
         """All different ones."""
         return cls(np.array(sorted(set(numbers)), dtype=np.int64))
 
@@ -145,6 +145,11 @@ class PriceIndex:
         rows: Of the list.
         windows: When each is valid.
         each_known: Whether what was known differs from one question to the other; else all rows count.
+
+    Attributes:
+        comparable: Whether quantities can be compared with the breaks, which may have too many digits; else no row is
+            found.
+        masks: The columns that rows name, the most specific first.
     """
 
     def __init__(self, rows: Sequence[PriceRow], windows: Sequence[Window], *, each_known: bool) -> None:
@@ -155,10 +160,11 @@ class PriceIndex:
             (places(quantity) for row in rows for quantity in (row.min_quantity, row.max_quantity) if quantity),
             default=0,
         )
-        self._units = Axis.of(edge for row in rows for edge in self._edges(row) if edge is not None)
+        edges = {edge for row in rows for edge in self._edges(row) if edge is not None}
+        self.comparable = max(edges, default=0) < _LARGEST
+        self._units = Axis.of(edges if self.comparable else ())
         self._valid = Axis.of(at for row in rows for at in windows[row.number - 1] if at is not None)
-        self.comparable = not len(self._units.edges) or int(self._units.edges[-1]) < _LARGEST
-        self.masks = [] if not self.comparable else list(self._masks(rows, windows, each_known=each_known))
+        self.masks = list(self._masks(rows, windows, each_known=each_known)) if self.comparable else []
 
     def units(self, quantity: Scaled) -> pl.Expr:
         """The quantity (0 or more) as an integer that compares to the breaks as it does: Int64."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -14,7 +13,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError, nearest
 from assay.money import InexactNumberError, exact_decimal, plain
-from assay.pricing.moments import instant, is_aware, known_instant
+from assay.pricing.moments import instant, is_aware, known_instant, read_moment
 
 MATCH: Final = ("contract", "customer", "customer_group", "channel", "product", "tax_category", "place", "currency")
 """The columns that say for what a row is, the most specific first; a null is anything."""
@@ -201,9 +200,9 @@ def _see_type(name: str, dtype: pl.DataType) -> None:
 
 def _unknown(name: str) -> str:
     near = nearest(name, _OWN)
-    meant = f'; did you mean "{near}"?' if near else ":"
+    meant = f' (did you mean "{near}"?)' if near else ""
     return (
-        f"and a price list has no such column{meant} values are Decimals, {', '.join(MATCH)} say for what they are; "
+        f"and a price list has no such column{meant}: values are Decimals, {', '.join(MATCH)} say for what they are; "
         "leave others out"
     )
 
@@ -250,17 +249,13 @@ def _priority(value: object, index: int) -> int:
 
 def _moment(columns: Mapping[str, Sequence[object]], name: str, index: int, open_year: int) -> dt.date | None:
     value = columns[name][index]
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = dt.datetime.fromisoformat(value)
-        with suppress(ValueError, TypeError):
-            value = dt.date.fromisoformat(columns[name][index])  # type: ignore[arg-type]  # a text
     if value is None:
         return None
-    if not isinstance(value, dt.date):
+    moment = read_moment(value) if isinstance(value, str) else value
+    if not isinstance(moment, dt.date):
         shown = f'"{value}"' if isinstance(value, str) else f"a {type(value).__name__}"
         raise _wrong(index, name, f"{shown} is no date or datetime")
-    return None if value.year == open_year else value
+    return None if moment.year == open_year else moment
 
 
 def _known(columns: Mapping[str, Sequence[object]], name: str, index: int) -> int | None:
@@ -289,10 +284,14 @@ def _superseded(rows: list[PriceRow], *, named: bool) -> list[PriceRow]:
         ordered = sorted(same_rows, key=lambda row: (row.known_from is not None, row.known_from or 0))
         for row, after in pairwise(ordered):
             if row.known_from == after.known_from or after.known_from is None:
-                twice = f'the id "{row.id}"' if named else "what it is for, the quantity, the priority and valid_from"
+                twice = (
+                    f'has the id "{row.id}" of row {row.number}'
+                    if named
+                    else f"is for the same as row {row.number}, from the same quantity and moment"
+                )
                 raise ConfigurationError(
-                    f"{after.place} has {twice} of row {row.number}, and both are known from the same moment: "
-                    "keep one, or say by known_from which corrects the other"
+                    f"{after.place} {twice}, and both are known from the same moment: keep one, or say by known_from "
+                    "which corrects the other"
                 )
             end = after.known_from if row.known_to is None else min(row.known_to, after.known_from)
             made[row.number - 1] = replace(row, known_to=end)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import exact_decimal, has_minor_units, minor_units, round_to, split
-from assay.pricing.moments import Window, intersection, known_instant, local_day, shown_instant
+from assay.pricing.moments import Window, intersection, known_instant, local_day, read_moment, shown_instant
 from assay.pricing.receipt import RESIDUE_PLACES, DocumentReceipt, Line, Receipt, TaxLine
 from assay.pricing.terms import TOO_FINE, TOO_LARGE, UNROUNDED_PLACES, LineKind, Terms
 from assay.pricing.values import Column
@@ -153,18 +152,14 @@ class Rating:
         value = self._inputs[name]
         if value is None:
             raise self.error(f"{name} is null")
-        if isinstance(value, str):
-            with suppress(ValueError):
-                return dt.date.fromisoformat(value)
-            with suppress(ValueError):
-                return dt.datetime.fromisoformat(value)
-        if not isinstance(value, dt.date):
+        moment = read_moment(value) if isinstance(value, str) else value
+        if not isinstance(moment, dt.date):
             shown = f'"{value}"' if isinstance(value, str) else f"a {type(value).__name__}"
             raise ConfigurationError(
                 f'{shown} is no date or datetime: give one, or a text such as "2026-02-03" or "2026-02-03T09:30+01:00"',
                 where=f"input {name}",
             )
-        return value
+        return moment
 
     def day(self, name: str) -> dt.date:
         """The input of that name as a day of the book's zone; a datetime without a zone is in the book's."""

@@ -120,7 +120,8 @@ class Search:
         base: dict[str, object] = {}
         for step in reversed(self.prober.steps):
             base |= step.example()
-        base.pop("document_id", None)
+        for name in ("document_id", *(name for step in self.prober.steps for name in step.given())):
+            base.pop(name, None)
         if self.prober.at(base).reason is None:
             return base
         for _, edge in self._edges[:_BESIDE]:

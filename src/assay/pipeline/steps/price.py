@@ -98,6 +98,13 @@ class Price:
                 f"columns of a price list{meant}",
                 where=where,
             )
+        for name, listed in self.prices.items():
+            if not callable(getattr(listed, "read", None)):
+                raise ConfigurationError(
+                    f"the prices {name} are a {type(listed).__name__}: give a table that can be read whole, Table(...) "
+                    "or SqlTable(...)",
+                    where=where,
+                )
         known_at = self.known_at if context.known_at is None else context.known_at
         inputs = dict(self.inputs)
         if self.document is not None and not isinstance(self.document, str):

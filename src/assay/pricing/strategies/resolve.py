@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -14,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError, nearest
 from assay.money import Scaled, plain
 from assay.pricing.batch import POSITION, Amount, BatchRating, Note
+from assay.pricing.edges import Edge, Place
 from assay.pricing.moments import instant, intersection, is_aware, shown_instant
 from assay.pricing.price_index import FOR_EVER, GROUP, NONE, PriceIndex
 from assay.pricing.price_list import END, ID, NAMED, START, TOLD, Asked, PriceList
@@ -21,6 +24,7 @@ from assay.pricing.price_rows import MATCH, PriceRow, window_text
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Columns, Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import at_least_one
 
 NO_PRICE = "no price"
@@ -31,6 +35,11 @@ SEVERAL_PRICES = "several prices"
 
 _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "line_kind", "quantity"})
 """Inputs that only rows can bring."""
+
+
+# So many rows of a list are looked at for the days and quantities at which it prices otherwise.
+_LOOKED_AT = 200
+_ANY_DAY = dt.date(2026, 1, 1)
 
 
 def _by_input(value: object) -> object:
@@ -94,12 +103,50 @@ class Resolve(Step):
         """The list's name."""
         return self.table
 
+    def place(self) -> Place:
+        """Before what it gives is read."""
+        return Place.RESOLUTION
+
+    def edges(self, terms: Terms) -> Iterator[Edge]:
+        """The days on which prices for the same begin and end, and their quantity breaks; of the first rows only."""
+        prices = terms.prices.get(self.table)
+        rows = [] if prices is None else [row for row in prices.rows[:_LOOKED_AT] if row.is_known(terms.known_at)]
+        groups: dict[tuple[str | None, ...], list[PriceRow]] = {}
+        for row in rows:
+            groups.setdefault(row.match, []).append(row)
+        for match, group in groups.items():
+            given: dict[str, object] = {name: match[place] for place, name in enumerate(MATCH) if name != "currency"}
+            given |= {"currency": match[MATCH.index("currency")]} if match[MATCH.index("currency")] else {}
+            named = next((name for name, value in given.items() if isinstance(value, str)), None)
+            if named is not None:
+                rest = {name: value for name, value in given.items() if name != named}
+                yield Edge(named, str(given[named]), None, self._reached(group[0], rest))
+            for row in group:
+                reached = self._reached(row, given)
+                if self.date is not None:
+                    rest = {name: value for name, value in reached.items() if name != self.date}
+                    yield from (Edge(self.date, day, None, rest) for day in _days(row, group))
+                if self.quantity is not None and row.min_quantity:
+                    rest = {name: value for name, value in reached.items() if name != self.quantity}
+                    yield Edge(self.quantity, row.min_quantity, None, rest)
+
+    def _reached(self, row: PriceRow, given: Mapping[str, object]) -> dict[str, object]:
+        """Inputs for which a row holds."""
+        day = row.valid_from if type(row.valid_from) is dt.date else _ANY_DAY
+        quantity = {} if self.quantity is None else {self.quantity: row.min_quantity or Decimal(1)}
+        return {**given, **quantity, **({} if self.date is None else {self.date: day})}
+
+    def example(self) -> dict[str, object]:
+        """Any day, and nobody in particular."""
+        nobody = dict.fromkeys(name for name in MATCH if name != "currency")
+        return super().example() | nobody | ({} if self.date is None else {self.date: _ANY_DAY})
+
     # The reference
 
     def apply(self, at: Rating) -> None:
         """Find the row of one item."""
         prices = at.terms.price_list(self.table)
-        self.check(prices, at.terms.zone)
+        self.check(prices)
         asked = self._asked(at, prices)
         found = prices.resolve(asked, at.terms.zone)
         if len(found) != 1:
@@ -114,7 +161,7 @@ class Resolve(Step):
         nothing = 0 * at.terms.unit(at.currency)
         at.record(Wording(self._told(prices, row), counts=False), nothing, nothing)
 
-    def check(self, prices: PriceList, zone: str | None) -> None:
+    def check(self, prices: PriceList) -> None:
         """See that the step says what such a list needs.
 
         Raises:
@@ -133,8 +180,6 @@ class Resolve(Step):
             raise ConfigurationError(
                 f'the prices "{self.table}" have quantity breaks: say of which input, quantity = ...'
             )
-        if prices.wall and prices.aware and (prices.zone or zone) is None:
-            raise ConfigurationError(f'the prices "{self.table}" have days without a zone: give them one')
 
     def see_zone(self, prices: PriceList, zone: str | None, *, aware: bool) -> None:
         """See that the date can be compared with the windows.
@@ -157,8 +202,9 @@ class Resolve(Step):
             self.see_zone(prices, at.terms.zone, aware=is_aware(given))
             moment = instant(given, at.terms.zone or prices.zone)
         quantity = abs(at.input(self.quantity)) if prices.breaks and self.quantity is not None else None
-        names = tuple(at.currency if name == "currency" else at.text(name) for name in MATCH)
-        return Asked(names, moment, quantity, at.known() if prices.known else None)
+        names = [at.text(name) if name in prices.matches and name != "currency" else None for name in MATCH]
+        names[MATCH.index("currency")] = at.currency
+        return Asked(tuple(names), moment, quantity, at.known() if prices.known else None)
 
     def _key(self, at: Rating, prices: PriceList, asked: Asked) -> str:
         """What was looked for, in words."""
@@ -233,7 +279,7 @@ class Resolve(Step):
     def apply_expr(self, at: BatchRating) -> None:
         """Find the row of each row."""
         prices = at.terms.price_list(self.table)
-        self.check(prices, at.terms.zone)
+        self.check(prices)
         facts = prices.frame(at.terms.zone)
         if at.receipts:
             key = (self.table, *self.gives.items())
@@ -288,6 +334,17 @@ def _search(index: PriceIndex, facts: pl.DataFrame, columns: Sequence[pl.Series]
     rows = pl.Series(index.find(groups, known, units, valid))
     found = facts.select(pl.all().gather(rows.set(rows < 0, None)))
     return found.to_struct("found")
+
+
+def _days(row: PriceRow, group: Sequence[PriceRow]) -> Iterator[dt.date]:
+    """The days on which a row begins, and on which it ends while others for the same go on."""
+    if type(row.valid_from) is dt.date:
+        yield row.valid_from
+    last = row.valid_to
+    if type(last) is dt.date and any(
+        other.valid_to is None or (type(other.valid_to) is dt.date and other.valid_to > last) for other in group
+    ):
+        yield last
 
 
 def _strange(prices: PriceList, asked: Asked) -> str | None:
