@@ -283,6 +283,13 @@ class TestWho:
         ]
         assert (found.cheaper, found.parties) == ([], (2, 0))
 
+    def test_groups_may_be_called_anything(self) -> None:
+        rows = LINES.rename({"customer": "rows"}).with_columns(net_=pl.lit("x"))
+        found = book(PER_UNIT).diff(book(TIERS), rows, by=["rows", "rows", "net_"])
+        assert [(one.key, one.rows) for one in found.cheaper] == [({"rows": "a", "net_": "x"}, 2)]
+        named = book(PER_UNIT).diff(book(TIERS), rows, key=["rows"])
+        assert [(one.key, one.rows) for one in named.cheaper] == [({"rows": "a"}, 1)]
+
     def test_rows_are_numbered_where_nothing_names_them(self) -> None:
         found = book(PER_UNIT).diff(book(TIERS), LINES, top=1)
         assert [(one.key, one.change) for one in found.cheaper] == [({"row": 2}, Decimal("-5.00"))]
@@ -455,6 +462,11 @@ class TestWrongUse:
     def test_an_unknown_column(self, how: dict[str, str]) -> None:
         with pytest.raises(ConfigurationError, match='no column "'):
             book(PER_UNIT).diff(book(TIERS), LINES, **how)  # type: ignore[arg-type]
+
+    def test_a_column_of_lists(self) -> None:
+        rows = LINES.with_columns(tags=pl.lit([1, 2]))
+        with pytest.raises(ConfigurationError, match="columns of single values"):
+            book(PER_UNIT).diff(book(TIERS), rows, by="tags")
 
     def test_an_unknown_measure_and_input(self) -> None:
         with pytest.raises(ConfigurationError, match='no measure "gros"'):

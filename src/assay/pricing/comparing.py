@@ -50,6 +50,7 @@ BATCH_ROWS = 400_000
 _OWN = "__assay_diff_"
 _ROW_NUMBER, _FROM, _TO = f"{_OWN}row", f"{_OWN}from", f"{_OWN}to"
 _ROW, _CLASS, _CURRENCY, _CHANGE = "row", f"{_OWN}class", f"{_OWN}currency", f"{_OWN}change"
+_COUNT = f"{_OWN}count"
 # What a row is: priced by all books; by both, not by all between; by the first only; by the second only; by neither.
 _ALL, _BOTH, _FIRST, _SECOND, _NEITHER = range(5)
 # Sums of whole numbers are estimated beforehand: an Int128 holds 1.7e38.
@@ -148,6 +149,9 @@ def difference(before: PriceBook, after: PriceBook, frame: pl.LazyFrame, asked: 
     for name in (*asked.by, *asked.key, *([asked.together] if asked.together else [])):
         if name not in schema:
             raise ConfigurationError(unknown_name("column", name, schema.names()))
+    for name in asked.by:
+        if schema[name].is_nested():
+            raise ConfigurationError(f'"{name}" is {schema[name]}: rows are put together by columns of single values')
     ends = Stop(before), Stop(after, second=True)
     for stop in ends:
         _twin(stop, schema, asked).check(schema)
@@ -545,7 +549,7 @@ class _Comparison:
     def _party(self, row: dict[str, Any]) -> Party:
         key = {name: row[name] for name in self._shown}
         return Party(
-            key, row.get(_CURRENCY, self._home), row["rows"], self._amount(row[_BEFORE]), self._amount(row[_AFTER])
+            key, row.get(_CURRENCY, self._home), row[_COUNT], self._amount(row[_BEFORE]), self._amount(row[_AFTER])
         )
 
     def _unpriced(self, currencies: Sequence[str]) -> Unpriced:
@@ -600,7 +604,7 @@ class _Rows:
         found = self._best.get(sign)
         if found is None:
             return []
-        return found.sort(self.keys, maintain_order=True).with_columns(rows=pl.lit(1)).to_dicts()
+        return found.sort(self.keys, maintain_order=True).with_columns(pl.lit(1).alias(_COUNT)).to_dicts()
 
 
 @dataclass
@@ -616,7 +620,7 @@ class _Groups:
     def add(self, rows: pl.DataFrame) -> None:
         """Add up some rows."""
         made = rows.group_by(self.names).agg(
-            pl.len().cast(pl.Int64).alias("rows"), pl.col(_BEFORE, _AFTER).sum().cast(pl.Int128)
+            pl.len().cast(pl.Int64).alias(_COUNT), pl.col(_BEFORE, _AFTER).sum().cast(pl.Int128)
         )
         ends = rows.select(
             low=pl.min_horizontal(pl.col(_BEFORE, _AFTER).min()), high=pl.max_horizontal(pl.col(_BEFORE, _AFTER).max())
@@ -641,7 +645,7 @@ class _Groups:
         return _heads(ranked, keys, top).to_dicts(), found.height
 
     def _merge(self) -> None:
-        merged = pl.concat(self._sums).group_by(self.names).agg(pl.col("rows", _BEFORE, _AFTER).sum())
+        merged = pl.concat(self._sums).group_by(self.names).agg(pl.col(_COUNT, _BEFORE, _AFTER).sum())
         self._sums = [merged]
         self._height = self._last = merged.height
 
