@@ -264,6 +264,24 @@ class TestAttribution:
         back = after.diff(before, dollars)
         assert back.effects[0].amounts["EUR"]["net"] == -found.effects[0].amounts["EUR"]["net"]
 
+    def test_rows_that_only_a_book_between_cannot_price(self) -> None:
+        # A fee in euro is not for a row in dollars; it is where the book is in dollars.
+        charge = {"kind": "per_unit", "unit_price": {"column": "p"}}
+        convert = {"kind": "convert", "to": "EUR", "rates": {"USD": "0.5"}}
+        fee = {"kind": "charge", "id": "fee", "amount": "1"}
+        rows = pl.DataFrame({"quantity": [1, 2], "p": [10, 10], "currency": ["USD", "USD"]})
+        before, after = book(charge, convert), book(charge, fee, convert, currency="USD")
+        found = before.diff(after, rows)
+        assert [(one.rule, one.how, one.rows, one.amounts["EUR"]["net"]) for one in found.effects] == [
+            ("book", "settings", 0, 0),
+            ("fee", "added", 0, 0),
+            (None, "inseparable", 2, 1),
+        ]
+        assert (found.totals["EUR"]["net"].before, found.totals["EUR"]["net"].after) == (15, 16)
+        assert (found.moves["EUR"].dearer, found.moves["EUR"].dearer_by) == (2, 1)
+        assert [one.change for one in found.dearer] == [Decimal("0.50")] * 2
+        assert after.diff(before, rows).effects[2].amounts["EUR"]["net"] == -1
+
     def test_what_is_told_of_a_change(self) -> None:
         tiers = TIERS | {"tiers": [{"up_to": "10", "unit_price": "2"}, {"unit_price": "1.4"}]}
         (one,) = book(TIERS).diff(book(tiers), LINES).effects
