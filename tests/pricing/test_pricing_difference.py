@@ -15,7 +15,7 @@ from tests.pricing.drawn_pairs import Pair, pairs
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import EXACT
-from assay.pricing import ChangeLimit, Difference, PriceBook, PriceList, RatesTable
+from assay.pricing import ChangeLimit, Difference, PriceBook, PriceList, RatesTable, Shift
 from assay.pricing.changes import path_between
 from assay.pricing.difference import MEASURES
 
@@ -252,6 +252,13 @@ class TestAttribution:
         assert (one.rule, one.how) == ("book", "settings")
         assert one.what == "rounding half_up -> down; negative mirror -> reject"
 
+    def test_amounts_of_other_places_are_brought_to_the_same(self) -> None:
+        cents = PER_UNIT | {"unit_price": "0.125"}
+        found = book(cents).diff(book(cents, rounding="none"), LINES)
+        assert found.totals["EUR"]["net"] == Shift(Decimal("3.88"), Decimal("3.875"))
+        assert [(one.key["row"], one.change) for one in found.cheaper] == [(0, Decimal("-0.005"))]
+        assert found.effects[0].amounts["EUR"]["net"] == Decimal("-0.005")
+
     def test_changes_with_a_wrong_book_between_are_one(self) -> None:
         rates = {"kind": "convert", "to": "EUR", "rates": {"USD": "0.5"}}
         dollars = pl.DataFrame({"quantity": [1, 2], "currency": ["EUR", "USD"], "p": [1, 1]})
@@ -273,12 +280,12 @@ class TestAttribution:
         before, after = book(charge, convert), book(charge, fee, convert, currency="USD")
         found = before.diff(after, rows)
         assert [(one.rule, one.how, one.rows, one.amounts["EUR"]["net"]) for one in found.effects] == [
-            ("book", "settings", 0, 0),
-            ("fee", "added", 0, 0),
-            (None, "inseparable", 2, 1),
+            ("book", "settings", 0, Decimal(0)),
+            ("fee", "added", 0, Decimal(0)),
+            (None, "inseparable", 2, Decimal(1)),
         ]
-        assert (found.totals["EUR"]["net"].before, found.totals["EUR"]["net"].after) == (15, 16)
-        assert (found.moves["EUR"].dearer, found.moves["EUR"].dearer_by) == (2, 1)
+        assert found.totals["EUR"]["net"] == Shift(Decimal(15), Decimal(16))
+        assert (found.moves["EUR"].dearer, found.moves["EUR"].dearer_by) == (2, Decimal(1))
         assert [one.change for one in found.dearer] == [Decimal("0.50")] * 2
         assert after.diff(before, rows).effects[2].amounts["EUR"]["net"] == -1
 
