@@ -39,6 +39,13 @@ DISCOUNTS: Final = book(
 )
 
 
+def discounted(of: PriceBook, percent: str) -> PriceBook:
+    """The book with another percentage in its first discount."""
+    steps = of.model_dump(mode="json", exclude_none=True)["steps"]
+    next(step for step in steps if step["kind"] == "percent_off")["percent"] = percent
+    return book(*steps)
+
+
 def lines(count: int) -> pl.DataFrame:
     """Quantities of three places, prices of two, five lines a document."""
     draw = np.random.default_rng(5)

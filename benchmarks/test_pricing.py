@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from benchmarks.books import DISCOUNTS, DOCUMENTS, in_floats, lines
+from benchmarks.books import DISCOUNTS, DOCUMENTS, discounted, in_floats, lines
 from benchmarks.child import measured
 from benchmarks.conftest import Keep
 from benchmarks.figures import Figure, Reached
@@ -17,6 +18,7 @@ LINES: Final = 500_000
 QUOTED: Final = 2_000
 LEAST_RATE: Final = 400_000
 MOST_GROWTH: Final = 1.3
+MOST_OF_A_DIFFERENCE: Final = 2.5
 BOOK: Final = "graduated, discount, document discount, tax"
 
 
@@ -62,6 +64,30 @@ def test_discounts_beside_floats(benchmark: Any, keep: Keep) -> None:
     benchmark.pedantic(ours, rounds=1)
     figure = Figure("quantity x price and two discounts", "the same in floats", "rate", 0.7)
     keep(benchmark, Reached(figure, *taken, records=2 * LINES))
+
+
+def test_a_difference_beside_one_pricing(benchmark: Any, keep: Keep) -> None:
+    benchmark.group = "pricing"
+    frame = lines(LINES).with_columns(customer=pl.int_range(pl.len()) % 1_000)
+    other = discounted(DOCUMENTS, "7.6")
+
+    def ours() -> None:
+        DOCUMENTS.diff(other, frame, by="customer")
+
+    taken = in_turns(ours, lambda: DOCUMENTS.price(frame).collect(), time.process_time)
+    benchmark.pedantic(ours, rounds=1)
+    figure = Figure(f"diff of two books ({BOOK}), one rule changed", "one pricing", "time", MOST_OF_A_DIFFERENCE)
+    keep(benchmark, Reached(figure, *taken, records=LINES))
+
+
+def test_a_difference_of_the_cheapest_book(benchmark: Any, keep: Keep) -> None:
+    benchmark.group = "pricing"
+    frame = lines(2 * LINES).drop("document_id")
+    other = discounted(DISCOUNTS, "7.6")
+    price = partial(DISCOUNTS.price(frame).collect, engine="streaming")
+    taken = in_turns(lambda: DISCOUNTS.diff(other, frame), price, time.process_time)
+    benchmark.pedantic(lambda: None, rounds=1)
+    keep(benchmark, Reached(Figure("diff of two discounts", "one pricing", "time"), *taken, records=2 * LINES))
 
 
 def test_memory_does_not_grow_with_the_lines(benchmark: Any, keep: Keep, tmp_path: Path) -> None:

@@ -257,6 +257,14 @@ def test_an_input_that_the_other_book_does_not_know(shop: Path) -> None:
     assert "priced after only     2" in done.stdout
 
 
+def test_another_input_in_part(shop: Path) -> None:
+    (shop / "other.txt").write_text(line("q", 1, "x", "4") + line("q", 2, "x", "5"))
+    done = assay(
+        "diff", "shop", "--book", "dearer.toml", "--input", "other.txt", "--format", "jsonl", "--limit", "1", "--json"
+    )
+    assert document(done)["difference"]["totals"]["EUR"]["net"]["after"] == "8.40"
+
+
 def test_the_same_book(shop: Path) -> None:
     done = assay("diff", "shop", "--book", "pipelines/shop.toml", "--fail-over", "0%")
     assert done.exit_code == 0

@@ -15,7 +15,7 @@ from tests.pricing.drawn_pairs import Pair, pairs
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import EXACT
-from assay.pricing import ChangeLimit, Difference, PriceBook, PriceList, RatesTable
+from assay.pricing import ChangeLimit, Difference, PriceBook, PriceList, RatesTable, Shift
 from assay.pricing.changes import path_between
 from assay.pricing.difference import MEASURES
 
@@ -252,6 +252,13 @@ class TestAttribution:
         assert (one.rule, one.how) == ("book", "settings")
         assert one.what == "rounding half_up -> down; negative mirror -> reject"
 
+    def test_amounts_of_other_places_are_brought_to_the_same(self) -> None:
+        cents = PER_UNIT | {"unit_price": "0.125"}
+        found = book(cents).diff(book(cents, rounding="none"), LINES)
+        assert found.totals["EUR"]["net"] == Shift(Decimal("3.88"), Decimal("3.875"))
+        assert [(one.key["row"], one.change) for one in found.cheaper] == [(0, Decimal("-0.005"))]
+        assert found.effects[0].amounts["EUR"]["net"] == Decimal("-0.005")
+
     def test_changes_with_a_wrong_book_between_are_one(self) -> None:
         rates = {"kind": "convert", "to": "EUR", "rates": {"USD": "0.5"}}
         dollars = pl.DataFrame({"quantity": [1, 2], "currency": ["EUR", "USD"], "p": [1, 1]})
@@ -263,6 +270,24 @@ class TestAttribution:
         assert [(one.rule, one.how) for one in found.effects if one.rule] == [("one + per_unit + two", "together")]
         back = after.diff(before, dollars)
         assert back.effects[0].amounts["EUR"]["net"] == -found.effects[0].amounts["EUR"]["net"]
+
+    def test_rows_that_only_a_book_between_cannot_price(self) -> None:
+        # A fee in euro is not for a row in dollars; it is where the book is in dollars.
+        charge = {"kind": "per_unit", "unit_price": {"column": "p"}}
+        convert = {"kind": "convert", "to": "EUR", "rates": {"USD": "0.5"}}
+        fee = {"kind": "charge", "id": "fee", "amount": "1"}
+        rows = pl.DataFrame({"quantity": [1, 2], "p": [10, 10], "currency": ["USD", "USD"]})
+        before, after = book(charge, convert), book(charge, fee, convert, currency="USD")
+        found = before.diff(after, rows)
+        assert [(one.rule, one.how, one.rows, one.amounts["EUR"]["net"]) for one in found.effects] == [
+            ("book", "settings", 0, Decimal(0)),
+            ("fee", "added", 0, Decimal(0)),
+            (None, "inseparable", 2, Decimal(1)),
+        ]
+        assert found.totals["EUR"]["net"] == Shift(Decimal(15), Decimal(16))
+        assert (found.moves["EUR"].dearer, found.moves["EUR"].dearer_by) == (2, Decimal(1))
+        assert [one.change for one in found.dearer] == [Decimal("0.50")] * 2
+        assert after.diff(before, rows).effects[2].amounts["EUR"]["net"] == -1
 
     def test_what_is_told_of_a_change(self) -> None:
         tiers = TIERS | {"tiers": [{"up_to": "10", "unit_price": "2"}, {"unit_price": "1.4"}]}
@@ -282,6 +307,13 @@ class TestWho:
             ({"customer": "b"}, 1, Decimal("20.00"), Decimal("30.00")),
         ]
         assert (found.cheaper, found.parties) == ([], (2, 0))
+
+    def test_groups_may_be_called_anything(self) -> None:
+        rows = LINES.rename({"customer": "rows"}).with_columns(net_=pl.lit("x"))
+        found = book(PER_UNIT).diff(book(TIERS), rows, by=["rows", "rows", "net_"])
+        assert [(one.key, one.rows) for one in found.cheaper] == [({"rows": "a", "net_": "x"}, 2)]
+        named = book(PER_UNIT).diff(book(TIERS), rows, key=["rows"])
+        assert [(one.key, one.rows) for one in named.cheaper] == [({"rows": "a"}, 1)]
 
     def test_rows_are_numbered_where_nothing_names_them(self) -> None:
         found = book(PER_UNIT).diff(book(TIERS), LINES, top=1)
@@ -455,6 +487,11 @@ class TestWrongUse:
     def test_an_unknown_column(self, how: dict[str, str]) -> None:
         with pytest.raises(ConfigurationError, match='no column "'):
             book(PER_UNIT).diff(book(TIERS), LINES, **how)  # type: ignore[arg-type]
+
+    def test_a_column_of_lists(self) -> None:
+        rows = LINES.with_columns(tags=pl.lit([1, 2]))
+        with pytest.raises(ConfigurationError, match="columns of single values"):
+            book(PER_UNIT).diff(book(TIERS), rows, by="tags")
 
     def test_an_unknown_measure_and_input(self) -> None:
         with pytest.raises(ConfigurationError, match='no measure "gros"'):

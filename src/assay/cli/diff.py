@@ -279,7 +279,7 @@ def _print_parties(word: str, difference: Difference, parties: Sequence[Party], 
     output().print(f"{word}: {len(parties):,} of {count:,}, the greatest change first", markup=False)
     rows = [
         [
-            *(str(value) for value in one.key.values()),
+            *("null" if value is None else str(value) for value in one.key.values()),
             f"{one.rows:,}",
             _money(one.before),
             _money(one.after),

@@ -132,6 +132,7 @@ def compare(
     for column in by:
         if column not in visible(schema):
             raise ConfigurationError(unknown_name("column", column, visible(schema)), where=where)
+    key = pipeline.source.key if pipeline.source.key and set(pipeline.source.key) <= set(schema) else IDENTITY
     recent = _since(since, date, (before, after), schema, where)
     early = replace(plan, steps=plan.steps[:place])
     with tempfile.TemporaryDirectory(prefix="assay-diff-") as folder, closing(early):
@@ -158,7 +159,7 @@ def compare(
                 **before.tables | ({} if known_at is None else {"known_at": known_at}),
                 other_prices=others,
                 by=by,
-                key=() if by else (pipeline.source.key or IDENTITY),
+                key=() if by else key,
                 measure=measure,
                 top=top,
                 together=together,

@@ -479,8 +479,8 @@ class PriceBook(BaseModel):
         asked = Question(
             inputs or {},
             (given, Given.of(*others, known[1])),
-            by=[by] if isinstance(by, str) else list(by),
-            key=[key] if isinstance(key, str) else list(key),
+            by=[by] if isinstance(by, str) else list(dict.fromkeys(by)),
+            key=[key] if isinstance(key, str) else list(dict.fromkeys(key)),
             measure=measure,
             top=top,
             together=together,

@@ -50,6 +50,7 @@ BATCH_ROWS = 400_000
 _OWN = "__assay_diff_"
 _ROW_NUMBER, _FROM, _TO = f"{_OWN}row", f"{_OWN}from", f"{_OWN}to"
 _ROW, _CLASS, _CURRENCY, _CHANGE = "row", f"{_OWN}class", f"{_OWN}currency", f"{_OWN}change"
+_COUNT = f"{_OWN}count"
 # What a row is: priced by all books; by both, not by all between; by the first only; by the second only; by neither.
 _ALL, _BOTH, _FIRST, _SECOND, _NEITHER = range(5)
 # Sums of whole numbers are estimated beforehand: an Int128 holds 1.7e38.
@@ -148,6 +149,9 @@ def difference(before: PriceBook, after: PriceBook, frame: pl.LazyFrame, asked: 
     for name in (*asked.by, *asked.key, *([asked.together] if asked.together else [])):
         if name not in schema:
             raise ConfigurationError(unknown_name("column", name, schema.names()))
+    for name in asked.by:
+        if schema[name].is_nested():
+            raise ConfigurationError(f'"{name}" is {schema[name]}: rows are put together by columns of single values')
     ends = Stop(before), Stop(after, second=True)
     for stop in ends:
         _twin(stop, schema, asked).check(schema)
@@ -232,10 +236,9 @@ class _Comparison:
         self._shown = list(shown) or [_ROW]
         if not shown and _ROW in schema:
             raise ConfigurationError(f'the frame has a column "{_ROW}", which rows would be named by: give key or by')
-        self._edges = [Decimal(10) ** power for power in range(-min(self._scale, 2), 5)]
+        self._edges = [Decimal(0), *(Decimal(10) ** power for power in range(-min(self._scale, 2), 5))]
         self._rows = 0
         self._counts: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-        self._bands: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
         self._reasons: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         self._parties = _Groups(self._shown + self._keys) if asked.by else _Rows(self._keys, asked.top)
 
@@ -303,7 +306,6 @@ class _Comparison:
         if self._lists:
             self._note_prices(wide, priced)
         moved = wide.select(*self._shown, *self._keys, _BEFORE, _AFTER, _CHANGE).filter(pl.col(_CHANGE) != 0)
-        self._note_bands(moved)
         if isinstance(self._parties, _Rows):
             self._parties.add(moved)
         else:
@@ -349,14 +351,9 @@ class _Comparison:
                 counter[reason if known else "other reasons"] += rows
 
     def _count(self, wide: pl.DataFrame) -> None:
-        change = pl.col(_CHANGE)
-        rising, falling = change > 0, change < 0
         made = [
             pl.len().alias("rows"),
-            rising.sum().alias("dearer"),
-            falling.sum().alias("cheaper"),
-            change.filter(rising).sum().alias("dearer_by"),
-            change.filter(falling).sum().alias("cheaper_by"),
+            *self._beyond(wide[_CHANGE].dtype),
             self._differ([(0, self._after)]).sum().alias("changed"),
             *(pl.col(f"{_OWN}{n}_{name}").sum() for n in range(len(self._twins)) for name in self._parts),
         ]
@@ -400,20 +397,14 @@ class _Comparison:
             for name in self._parts
         )
 
-    def _note_bands(self, moved: pl.DataFrame) -> None:
+    def _beyond(self, dtype: pl.DataType) -> Iterator[pl.Expr]:
+        """How many rows change by more than each edge, up and down, and by how much together."""
         change = pl.col(_CHANGE)
-        size, dtype = change.abs(), moved[_CHANGE].dtype
-        edges = [int(edge.scaleb(self._scale)) for edge in self._edges]
-        # From 1 on; below 0 what has fallen.
-        number = pl.sum_horizontal(
-            [pl.lit(1, pl.Int8), *((size > pl.lit(edge, dtype)).cast(pl.Int8) for edge in edges)]
-        )
-        band = pl.when(change > 0).then(number).otherwise(-number).alias("band")
-        groups = moved.group_by(*self._keys, band).agg(pl.len().alias("rows"), change.sum())
-        for row in groups.iter_rows(named=True):
-            found = self._bands[row.get(_CURRENCY, self._home), row["band"]]
-            found[0] += row["rows"]
-            found[1] += row[_CHANGE]
+        for number, edge in enumerate(self._edges):
+            units = int(edge.scaleb(self._scale))
+            for word, over in (("up", change > pl.lit(units, dtype)), ("down", change < pl.lit(-units, dtype))):
+                yield over.sum().alias(f"{word}_{number}")
+                yield pl.when(over).then(change).otherwise(pl.lit(0, dtype)).sum().alias(f"{word}_by_{number}")
 
     # What there is to say
 
@@ -456,17 +447,20 @@ class _Comparison:
         }
 
     def _moves(self, currency: str) -> Moves:
+        total = self._compared(currency)
+        return Moves(
+            total["up_0"],
+            total["down_0"],
+            total["rows"] - total["up_0"] - total["down_0"],
+            total["changed"],
+            self._amount(total["up_by_0"]),
+            self._amount(total["down_by_0"]),
+        )
+
+    def _compared(self, currency: str) -> Counter[str]:
         total = Counter(self._counts[currency, _ALL])
         total.update(self._counts[currency, _BOTH])
-        same = total["rows"] - total["dearer"] - total["cheaper"]
-        return Moves(
-            total["dearer"],
-            total["cheaper"],
-            same,
-            total["changed"],
-            self._amount(total["dearer_by"]),
-            self._amount(total["cheaper_by"]),
-        )
+        return total
 
     def _effects(self, currencies: Sequence[str]) -> list[Effect]:
         made = []
@@ -532,14 +526,16 @@ class _Comparison:
         }
 
     def _banded(self, currency: str) -> Iterator[Band]:
-        for (code, number), (rows, change) in sorted(self._bands.items()):
-            if code != currency:
-                continue
-            place = abs(number) - 1
-            near = self._edges[place - 1] if place else Decimal(0)
-            far = self._edges[place] if place < len(self._edges) else None
-            low, high = (near, far) if number > 0 else (None if far is None else -far, -near if near else near)
-            yield Band(currency, low, high, rows, self._amount(change))
+        total = self._compared(currency)
+        count = len(self._edges)
+        for word, number in (*(("down", n) for n in reversed(range(count))), *(("up", n) for n in range(count))):
+            beyond = number + 1
+            rows = total[f"{word}_{number}"] - total[f"{word}_{beyond}"]
+            change = total[f"{word}_by_{number}"] - total[f"{word}_by_{beyond}"]
+            near, far = self._edges[number], self._edges[beyond] if beyond < count else None
+            low, high = (near, far) if word == "up" else (None if far is None else -far, -near if near else near)
+            if rows:
+                yield Band(currency, low, high, rows, self._amount(change))
 
     def _sides(self) -> tuple[list[Party], list[Party], tuple[int, int]]:
         if isinstance(self._parties, _Groups):
@@ -547,13 +543,13 @@ class _Comparison:
             down, falling = self._parties.side(-1, self._keys, self._asked.top)
         else:
             up, down = self._parties.side(1), self._parties.side(-1)
-            rising, falling = (sum(counts[name] for counts in self._counts.values()) for name in ("dearer", "cheaper"))
+            rising, falling = (sum(counts[name] for counts in self._counts.values()) for name in ("up_0", "down_0"))
         return [self._party(row) for row in up], [self._party(row) for row in down], (rising, falling)
 
     def _party(self, row: dict[str, Any]) -> Party:
         key = {name: row[name] for name in self._shown}
         return Party(
-            key, row.get(_CURRENCY, self._home), row["rows"], self._amount(row[_BEFORE]), self._amount(row[_AFTER])
+            key, row.get(_CURRENCY, self._home), row[_COUNT], self._amount(row[_BEFORE]), self._amount(row[_AFTER])
         )
 
     def _unpriced(self, currencies: Sequence[str]) -> Unpriced:
@@ -608,7 +604,7 @@ class _Rows:
         found = self._best.get(sign)
         if found is None:
             return []
-        return found.sort(self.keys, maintain_order=True).with_columns(rows=pl.lit(1)).to_dicts()
+        return found.sort(self.keys, maintain_order=True).with_columns(pl.lit(1).alias(_COUNT)).to_dicts()
 
 
 @dataclass
@@ -624,7 +620,7 @@ class _Groups:
     def add(self, rows: pl.DataFrame) -> None:
         """Add up some rows."""
         made = rows.group_by(self.names).agg(
-            pl.len().cast(pl.Int64).alias("rows"), pl.col(_BEFORE, _AFTER).sum().cast(pl.Int128)
+            pl.len().cast(pl.Int64).alias(_COUNT), pl.col(_BEFORE, _AFTER).sum().cast(pl.Int128)
         )
         ends = rows.select(
             low=pl.min_horizontal(pl.col(_BEFORE, _AFTER).min()), high=pl.max_horizontal(pl.col(_BEFORE, _AFTER).max())
@@ -649,7 +645,7 @@ class _Groups:
         return _heads(ranked, keys, top).to_dicts(), found.height
 
     def _merge(self) -> None:
-        merged = pl.concat(self._sums).group_by(self.names).agg(pl.col("rows", _BEFORE, _AFTER).sum())
+        merged = pl.concat(self._sums).group_by(self.names).agg(pl.col(_COUNT, _BEFORE, _AFTER).sum())
         self._sums = [merged]
         self._height = self._last = merged.height
 
