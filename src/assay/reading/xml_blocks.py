@@ -31,6 +31,8 @@ _AFTER_NAME: Final = np.isin(np.arange(256), (*_SPACES, 62, 47))
 _SECOND: Final = np.uint64(0xFF00)
 #: What begins a comment, CDATA or a processing instruction behind `<`, where the second byte of a word is.
 _HIDES: Final = (np.uint64(33 << 8), np.uint64(63 << 8))
+#: And an end tag.
+_CLOSES: Final = np.uint64(47 << 8)
 #: Where fewer records than these are found at once, so many bytes are left to expat.
 _FEW: Final = 4
 _FAR: Final = 1024 * 1024
@@ -179,11 +181,19 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     wrong[: len(following)] |= ends[: len(following)] > following
     wrong[1:] |= _filled(text, ends[:-1], starts[1:])
     wrong |= ends - starts > limits.max_record_bytes
-    # So few tags cannot be nested too deeply.
-    wrong |= np.searchsorted(opening, ends) - np.searchsorted(opening, starts) > limits.max_record_depth
+    wrong |= _depths(opening, behind, starts, ends) > limits.max_record_depth
     if wrong.any():
         count = int(wrong.argmax())
     return (starts[:count], ends[:count], opening) if count else None
+
+
+def _depths(opening: Ints, behind: Words, starts: Ints, ends: Ints) -> Ints:
+    """How deeply the tags between these places are nested at most: an element without an end tag counts to the end."""
+    first, last = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
+    open_tags = np.where(behind == _CLOSES, -1, 1).cumsum()
+    # Ends behind the last place would be one too many.
+    deepest = np.maximum.reduceat(open_tags, np.stack((first, np.minimum(last, len(open_tags) - 1)), 1).ravel())[::2]
+    return deepest - open_tags[first] + 1
 
 
 def _tags(text: Octets, opening: Ints, words: Words, tag: bytes) -> Ints:
