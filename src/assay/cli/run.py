@@ -201,6 +201,8 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         rest = f" and {len(reasons) - 6} more kinds" if len(reasons) > 6 else ""
         print_labelled("rejects", f"{some}{rest} -> assay rejects list {rejects_of or result.id}")
     _print_lookups(result)
+    for number, note in enumerate(result.notes):
+        print_labelled("" if number else "notes", safe(note))
     for warning in result.warnings:
         print_labelled("warning", safe(warning), style="bold yellow")
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]

@@ -47,10 +47,10 @@ _HALF: Final = Decimal("0.5")
 def check_documents(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Add to documents what their sums come to.
 
-    Columns added: `syntax` ("UBL invoice", "UBL credit note", "CII"), `type_code`, `issued_on` (Date), `tax` and
-    `tax_accounting` (BT-110, BT-111), `third_party` (payments to third parties), `official` and `exact` ("success" or
-    "error"), `findings` (a list of `CHECK`, of all that fail by either verdict), `breakdown_checked` and
-    `lines_checked` are not: those stay as they were read.
+    Columns added: `syntax` ("UBL invoice", "UBL credit note", "CII"), `type_code`, `tax_total` and `tax_accounting`
+    (BT-110, BT-111; null where they are not stated once), `third_party` (payments to third parties, which count in the
+    XRechnung extension alone), `adds_up` and `adds_up_officially` (by the exact and by the official verdict), and
+    `findings`: a list of `CHECK`, of all that fails by either. `issued` becomes `2026-01-31` in both syntaxes.
     """
     docs = _documents(rows)
     failed = (
@@ -64,18 +64,15 @@ def check_documents(rows: pl.LazyFrame) -> pl.LazyFrame:
         .group_by(DOC, maintain_order=True)
         .agg(findings=pl.struct(field.name for field in CHECK.fields).cast(CHECK))
     )
-    status = [
-        pl.when(pl.col("findings").list.eval(pl.element().struct.field(name) == "error").list.any())
-        .then(pl.lit("error"))
-        .otherwise(pl.lit("success"))
-        .alias(name)
-        for name in ("official", "exact")
-    ]
+    holds = {
+        name: ~pl.col("findings").list.eval(pl.element().struct.field(verdict) == "error").list.any()
+        for name, verdict in (("adds_up", "exact"), ("adds_up_officially", "official"))
+    }
     none = pl.lit([], pl.List(CHECK))
     return (
         docs.join(found, on=DOC, how="left", maintain_order="left")
         .with_columns(pl.col("findings").fill_null(none))
-        .with_columns(*status)
+        .with_columns(**holds)
         .drop(DOC, "_own_taxes", "_booked", "_is_cii", "_factor", "_is_extension")
     )
 
@@ -101,6 +98,7 @@ def _documents(rows: pl.LazyFrame) -> pl.LazyFrame:
         .when(pl.col("credit_note_type").is_not_null())
         .then(pl.lit("UBL credit note"))
         .otherwise(pl.lit("UBL invoice")),
+        issued=pl.col("issued").str.replace(r"^(\d{4})(\d\d)(\d\d)$", "$1-$2-$3"),
         third_party=pl.col("third_party_payments").list.eval(pl.element().cast(AMOUNT)).list.sum(),
     )
     taxes = _exploded(docs, "tax_amounts", "currency", "accounting_currency")
@@ -118,7 +116,7 @@ def _documents(rows: pl.LazyFrame) -> pl.LazyFrame:
         own.fill_null(pl.lit([], pl.List(AMOUNT)))
     )
     return joined.with_columns(
-        tax=pl.when(own.list.len() == 1).then(own.list.first()), tax_accounting=pl.col("_booked")
+        tax_total=pl.when(own.list.len() == 1).then(own.list.first()), tax_accounting=pl.col("_booked")
     )
 
 
@@ -260,7 +258,7 @@ def _of_breakdown(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) ->
     rows = (
         own.with_columns(
             pl.col("taxable").cast(AMOUNT),
-            pl.col("tax").cast(AMOUNT),
+            tax=pl.col("tax_amount").cast(AMOUNT),
             where=pl.when(pl.col("category").is_null())
             .then(pl.format("breakdown {}", number))
             .otherwise(_place(percent)),
@@ -400,7 +398,7 @@ def _of_categories(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) -
 def _of_payable(docs: pl.LazyFrame, own: pl.LazyFrame) -> list[pl.LazyFrame]:
     where = pl.lit("")
     is_cii = pl.col("_is_cii")
-    sums = own.group_by(DOC).agg(computed=pl.col("tax").cast(AMOUNT).sum())
+    sums = own.group_by(DOC).agg(computed=pl.col("tax_amount").cast(AMOUNT).sum())
     stated = (
         docs.filter(pl.col("_own_taxes").list.len() > 0)
         .select(DOC, "_is_cii", stated=pl.col("_own_taxes"))
@@ -417,7 +415,7 @@ def _of_payable(docs: pl.LazyFrame, own: pl.LazyFrame) -> list[pl.LazyFrame]:
     # Two totals in the document's currency would leave open which one counts.
     computed = (
         pl.when(own_taxes.list.len() == 1)
-        .then(exclusive + pl.col("tax"))
+        .then(exclusive + pl.col("tax_total"))
         .when(is_cii & (own_taxes.list.len() == 0))
         .then(exclusive)
     )

@@ -94,7 +94,7 @@ class Subtotal(BaseModel):
     """VAT of one category and rate (BG-23)."""
 
     taxable: Annotated[Amount | None, XPath("cbc:TaxableAmount | ram:BasisAmount")] = None
-    tax: Annotated[Amount | None, XPath("cbc:TaxAmount | ram:CalculatedAmount")] = None
+    tax_amount: Annotated[Amount | None, XPath("cbc:TaxAmount | ram:CalculatedAmount")] = None
     tax_currency: Annotated[str | None, XPath("cbc:TaxAmount/@currencyID | ram:CalculatedAmount/@currencyID")] = None
     category: Annotated[str | None, XPath("cac:TaxCategory/cbc:ID | ram:CategoryCode")] = None
     percent: Annotated[Percent | None, XPath("cac:TaxCategory/cbc:Percent | ram:RateApplicablePercent")] = None

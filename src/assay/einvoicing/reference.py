@@ -124,7 +124,7 @@ def _breakdown(document: Document) -> Iterator[Check]:
             yield _taxable(document, subtotal, category, where, parts)
         tax = None if subtotal.taxable is None else _tax(subtotal.taxable, subtotal.percent, document.currency)
         official = _verdict(_is_tax_official(subtotal, inclusive=is_cii(document)))
-        yield _check("BR-CO-17", where, subtotal.tax, tax, official=official)
+        yield _check("BR-CO-17", where, subtotal.tax_amount, tax, official=official)
         if category in LETTERS:
             yield _tax_of_category(document, subtotal, category, where, tax)
     yield from _missing(document, parts, own)
@@ -162,27 +162,27 @@ def _tax_of_category(
 ) -> Check:
     rule = f"BR-{LETTERS[category]}-09"
     if category not in PER_RATE:
-        return _equal(rule, where, subtotal.tax, ZERO)
+        return _equal(rule, where, subtotal.tax_amount, ZERO)
     official = True
     if category == "S" or not is_cii(document):
         official = subtotal.percent is not None and _is_tax_near(subtotal, subtotal.percent, inclusive=False)
-    return _check(rule, where, subtotal.tax, tax, official=_verdict(official))
+    return _check(rule, where, subtotal.tax_amount, tax, official=_verdict(official))
 
 
 def _is_tax_official(subtotal: Subtotal, *, inclusive: bool) -> bool:
     percent = subtotal.percent
     if percent is None or -HALF <= percent < HALF:
         # The official test rounds both to whole numbers, half upwards, and wants 0.
-        return subtotal.tax is not None and -HALF <= subtotal.tax < HALF
+        return subtotal.tax_amount is not None and -HALF <= subtotal.tax_amount < HALF
     return _is_tax_near(subtotal, percent, inclusive=inclusive)
 
 
 def _is_tax_near(subtotal: Subtotal, percent: Decimal, *, inclusive: bool) -> bool:
-    if subtotal.tax is None or subtotal.taxable is None:
+    if subtotal.tax_amount is None or subtotal.taxable is None:
         return False
     # Signs are not looked at, and digits are two, whatever the currency.
     expected = _rounded_tax(subtotal.taxable.copy_abs(), percent, DIGITS)
-    off = EXACT.subtract(subtotal.tax.copy_abs(), expected).copy_abs()
+    off = EXACT.subtract(subtotal.tax_amount.copy_abs(), expected).copy_abs()
     return off <= FORGIVEN if inclusive else off < FORGIVEN
 
 
@@ -235,7 +235,7 @@ def _payable(document: Document) -> Iterator[Check]:
     taxes = own_taxes(document)
     for tax in taxes:
         if own or is_cii(document):
-            yield _equal("BR-CO-14", "", tax, _sum(one.tax or ZERO for one in own))
+            yield _equal("BR-CO-14", "", tax, _sum(one.tax_amount or ZERO for one in own))
     if document.accounting_currency is not None:
         booked = accounting_tax(document)
         official = booked is not None and not (
