@@ -1,6 +1,7 @@
 """E-invoices (EN 16931; UBL and CII, invoices and credit notes): their sums computed again, to the cent."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import polars as pl
 
@@ -12,7 +13,15 @@ from assay.pipeline import Pending
 @rowwise
 def sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Both verdicts on each document, and the file that it came in."""
-    return check_documents(rows).with_columns(file=pl.col("_source"))
+    # A total that is not net and tax is a finding; the ledger counts the money of the others.
+    tax = pl.col("tax_total").fill_null(Decimal(0))
+    holds = (pl.col("tax_exclusive") + tax == pl.col("tax_inclusive")).fill_null(value=False)
+    return check_documents(rows).with_columns(
+        file=pl.col("_source"),
+        net=pl.when(holds).then(pl.col("tax_exclusive")),
+        tax=pl.when(holds).then(tax),
+        gross=pl.when(holds).then(pl.col("tax_inclusive")),
+    )
 
 
 def what_does_not_add_up(pending: Pending) -> Iterator[str]:
@@ -106,6 +115,6 @@ invoices = Pipeline(
             to=Sql("invoices_by_currency"),
         ),
     },
-    money=MoneyColumns(net="tax_exclusive", tax="tax_total", gross="tax_inclusive", list=None),
+    money=MoneyColumns(list=None),
     notes=[what_does_not_add_up],
 )

@@ -215,9 +215,7 @@ def _of_totals(docs: pl.LazyFrame) -> list[pl.LazyFrame]:
         (4, "BR-CO-11", "allowances_total", ~is_charge),
         (5, "BR-CO-12", "charges_total", is_charge),
     ):
-        items = pl.col("allowances_charges").list.eval(
-            pl.element().struct.field("amount").filter(chosen).cast(AMOUNT)
-        )
+        items = pl.col("allowances_charges").list.eval(pl.element().struct.field("amount").filter(chosen).cast(AMOUNT))
         computed, stated = items.list.sum().fill_null(_ZERO), pl.col(total)
         # What is left out is nothing; officially only where there is nothing to leave out.
         exact = stated.cast(AMOUNT).fill_null(_ZERO) == computed
@@ -325,9 +323,7 @@ def _of_breakdown(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) ->
             pl.col("expected"),
             official=pl.when(no_rate).then(no_tax).when(is_cii).then(within_tax).otherwise(near_tax),
         ),
-        _check(
-            known, 11, pl.format("BR-{}-09", "letters"), where, tax, of_category_tax, official=official_category
-        ),
+        _check(known, 11, pl.format("BR-{}-09", "letters"), where, tax, of_category_tax, official=official_category),
     ]
 
 
@@ -337,9 +333,7 @@ def _of_categories(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) -
     stated = own.filter(pl.col("category").is_not_null()).with_columns(
         pl.col("taxable").cast(AMOUNT), pl.col("percent").fill_null(Decimal(0))
     )
-    theirs = stated.group_by(keys).agg(
-        stated=pl.col("taxable").sum(), subtotals=pl.len().cast(pl.Int64)
-    )
+    theirs = stated.group_by(keys).agg(stated=pl.col("taxable").sum(), subtotals=pl.len().cast(pl.Int64))
     sums = parts.group_by(keys).agg(pl.col("computed", "of_lines", "of_others").sum())
     both = (
         sums.join(theirs, on=keys, how="full", coalesce=True)
@@ -359,7 +353,11 @@ def _of_categories(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) -
     several = ((of_lines == 0) | (of_lines + subtotals >= 2)) & ((of_others == 0) | (of_others + subtotals >= 2))
     single = ((subtotals == 1) & (count > 0)) | ((subtotals == 0) & (count == 0))
     in_cii = (
-        pl.when(per_rate).then(several).when((pl.col("category") == "O") & (subtotals == 0)).then(_TRUE).otherwise(single)
+        pl.when(per_rate)
+        .then(several)
+        .when((pl.col("category") == "O") & (subtotals == 0))
+        .then(_TRUE)
+        .otherwise(single)
     )
     official = pl.when(pl.col("_is_cii")).then(in_cii).otherwise(exact)
     missing = (
@@ -368,9 +366,7 @@ def _of_categories(docs: pl.LazyFrame, own: pl.LazyFrame, parts: pl.LazyFrame) -
         .join(theirs.select(*keys, "subtotals"), on=keys, how="left")
         .filter(pl.col("subtotals").is_not_null() | ~is_known)
     )
-    rule = (
-        pl.when(is_known).then(pl.format("BR-{}-08", letters.fill_null(""))).otherwise(pl.lit(OWN_TAXABLE))
-    )
+    rule = pl.when(is_known).then(pl.format("BR-{}-08", letters.fill_null(""))).otherwise(pl.lit(OWN_TAXABLE))
     return [
         _check(
             both.filter(is_known),
@@ -427,9 +423,7 @@ def _of_payable(docs: pl.LazyFrame, own: pl.LazyFrame) -> list[pl.LazyFrame]:
     rule = pl.when(pl.col("_is_extension")).then(pl.lit("BR-DEX-09")).otherwise(pl.lit("BR-CO-16"))
     return [
         _check(stated, 14, "BR-CO-14", where, pl.col("stated"), pl.col("computed")),
-        _check(
-            booked, 15, "BR-53", where, pl.col("_booked"), _NOTHING, exact=is_there, official=is_there & is_another
-        ),
+        _check(booked, 15, "BR-53", where, pl.col("_booked"), _NOTHING, exact=is_there, official=is_there & is_another),
         _check(docs, 16, "BR-CO-15", where, inclusive, computed, official=equal | lenient),
         _check(docs, 17, rule, where, pl.col("payable"), due + third),
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from assay.reading import XPath
 
@@ -43,7 +43,13 @@ def _total(ubl: str, cii: str) -> XPath:
     return XPath(f"cac:LegalMonetaryTotal/cbc:{ubl} | {_SUMMATION}/ram:{cii}")
 
 
-class AllowanceCharge(BaseModel):
+class _Part(BaseModel):
+    """Blanks around a code are layout, as they are to the official tests."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+
+class AllowanceCharge(_Part):
     """An allowance (BG-20, BG-27) or a charge (BG-21, BG-28); only those of the document have a category."""
 
     is_charge: Annotated[bool, XPath("cbc:ChargeIndicator | ram:ChargeIndicator/udt:Indicator")]
@@ -54,7 +60,7 @@ class AllowanceCharge(BaseModel):
     ] = None
 
 
-class Line(BaseModel):
+class Line(_Part):
     """A line (BG-25). Credit notes have positive amounts, so the same sums hold for both."""
 
     id: Annotated[str, XPath("cbc:ID | ram:AssociatedDocumentLineDocument/ram:LineID")]
@@ -64,9 +70,9 @@ class Line(BaseModel):
         XPath("cbc:InvoicedQuantity | cbc:CreditedQuantity | ram:SpecifiedLineTradeDelivery/ram:BilledQuantity"),
     ] = None
     price: Annotated[Price | None, XPath(f"cac:Price/cbc:PriceAmount | {_LINE_PRICE}/ram:ChargeAmount")] = None
-    base_quantity: Annotated[
-        Quantity, XPath(f"cac:Price/cbc:BaseQuantity | {_LINE_PRICE}/ram:BasisQuantity")
-    ] = Decimal(1)
+    base_quantity: Annotated[Quantity, XPath(f"cac:Price/cbc:BaseQuantity | {_LINE_PRICE}/ram:BasisQuantity")] = (
+        Decimal(1)
+    )
     net: Annotated[
         Amount,
         XPath(
@@ -79,7 +85,9 @@ class Line(BaseModel):
     ] = []
     category: Annotated[
         str | None,
-        XPath(f"cac:Item/cac:ClassifiedTaxCategory/cbc:ID | {_LINE_SETTLEMENT}/ram:ApplicableTradeTax/ram:CategoryCode"),
+        XPath(
+            f"cac:Item/cac:ClassifiedTaxCategory/cbc:ID | {_LINE_SETTLEMENT}/ram:ApplicableTradeTax/ram:CategoryCode"
+        ),
     ] = None
     percent: Annotated[
         Percent | None,
@@ -90,7 +98,7 @@ class Line(BaseModel):
     ] = None
 
 
-class Subtotal(BaseModel):
+class Subtotal(_Part):
     """VAT of one category and rate (BG-23)."""
 
     taxable: Annotated[Amount | None, XPath("cbc:TaxableAmount | ram:BasisAmount")] = None
@@ -100,22 +108,21 @@ class Subtotal(BaseModel):
     percent: Annotated[Percent | None, XPath("cac:TaxCategory/cbc:Percent | ram:RateApplicablePercent")] = None
 
 
-class TaxAmount(BaseModel):
+class TaxAmount(_Part):
     """The VAT of the whole document in one currency: its own (BT-110), or that of the accounts (BT-111)."""
 
     tax: Annotated[Amount, XPath(".")]
     tax_currency: Annotated[str | None, XPath("@currencyID")] = None
 
 
-class Document(BaseModel):
+class Document(_Part):
     """An invoice or credit note, as far as its sums go."""
 
     invoice_id: Annotated[str, XPath("cbc:ID | rsm:ExchangedDocument/ram:ID")]
     specification: Annotated[
         str | None,
         XPath(
-            "cbc:CustomizationID | "
-            "rsm:ExchangedDocumentContext/ram:GuidelineSpecifiedDocumentContextParameter/ram:ID"
+            "cbc:CustomizationID | rsm:ExchangedDocumentContext/ram:GuidelineSpecifiedDocumentContextParameter/ram:ID"
         ),
     ] = None
     invoice_type: str | None = Field(None, alias="cbc:InvoiceTypeCode")
@@ -132,9 +139,7 @@ class Document(BaseModel):
         ),
     ] = None
     currency: Annotated[str, XPath(f"cbc:DocumentCurrencyCode | {_SETTLEMENT}/ram:InvoiceCurrencyCode")]
-    accounting_currency: Annotated[
-        str | None, XPath(f"cbc:TaxCurrencyCode | {_SETTLEMENT}/ram:TaxCurrencyCode")
-    ] = None
+    accounting_currency: Annotated[str | None, XPath(f"cbc:TaxCurrencyCode | {_SETTLEMENT}/ram:TaxCurrencyCode")] = None
     lines_total: Annotated[Amount | None, _total("LineExtensionAmount", "LineTotalAmount")] = None
     allowances_total: Annotated[Amount | None, _total("AllowanceTotalAmount", "AllowanceTotalAmount")] = None
     charges_total: Annotated[Amount | None, _total("ChargeTotalAmount", "ChargeTotalAmount")] = None
@@ -147,9 +152,7 @@ class Document(BaseModel):
     allowances_charges: Annotated[
         list[AllowanceCharge], XPath(f"cac:AllowanceCharge | {_SETTLEMENT}/ram:SpecifiedTradeAllowanceCharge")
     ] = []
-    tax_amounts: Annotated[
-        list[TaxAmount], XPath(f"cac:TaxTotal/cbc:TaxAmount | {_SUMMATION}/ram:TaxTotalAmount")
-    ] = []
+    tax_amounts: Annotated[list[TaxAmount], XPath(f"cac:TaxTotal/cbc:TaxAmount | {_SUMMATION}/ram:TaxTotalAmount")] = []
     breakdown: Annotated[
         list[Subtotal], XPath(f"cac:TaxTotal/cac:TaxSubtotal | {_SETTLEMENT}/ram:ApplicableTradeTax")
     ] = []

@@ -157,9 +157,7 @@ def _taxable(document: Document, subtotal: Subtotal, category: str, where: str, 
     return Check(taxable_rule(category), where, stated, computed, _verdict(equal), verdict)
 
 
-def _tax_of_category(
-    document: Document, subtotal: Subtotal, category: str, where: str, tax: Decimal | None
-) -> Check:
+def _tax_of_category(document: Document, subtotal: Subtotal, category: str, where: str, tax: Decimal | None) -> Check:
     rule = f"BR-{LETTERS[category]}-09"
     if category not in PER_RATE:
         return _equal(rule, where, subtotal.tax_amount, ZERO)
@@ -201,17 +199,13 @@ def _missing(document: Document, parts: list[_Part], own: list[Subtotal]) -> Ite
             taxable = _sum(one.taxable or ZERO for one in theirs) if theirs else None
             amount = _sum(part.amount for part in parts if part.category == category)
             computed = amount if of_lines + of_others else None
-            yield Check(
-                f"BR-{LETTERS[category]}-01", category, taxable, computed, _verdict(exact), _verdict(official)
-            )
+            yield Check(f"BR-{LETTERS[category]}-01", category, taxable, computed, _verdict(exact), _verdict(official))
         if (category in PER_RATE and theirs) or category not in LETTERS:
             rates = {part.percent for part in parts if part.category == category}
             for percent in sorted(rates - {one.percent or ZERO for one in theirs}):
                 amount = _sum(part.amount for part in parts if (part.category, part.percent) == (category, percent))
                 official_rate: Verdict | None = "success" if category in LETTERS else None
-                yield Check(
-                    taxable_rule(category), _place(category, percent), None, amount, "error", official_rate
-                )
+                yield Check(taxable_rule(category), _place(category, percent), None, amount, "error", official_rate)
 
 
 def _is_broken_down(category: str, parts: int, subtotals: int) -> bool:
@@ -238,9 +232,7 @@ def _payable(document: Document) -> Iterator[Check]:
             yield _equal("BR-CO-14", "", tax, _sum(one.tax_amount or ZERO for one in own))
     if document.accounting_currency is not None:
         booked = accounting_tax(document)
-        official = booked is not None and not (
-            is_cii(document) and document.accounting_currency == document.currency
-        )
+        official = booked is not None and not (is_cii(document) and document.accounting_currency == document.currency)
         yield Check("BR-53", "", booked, None, _verdict(booked is not None), _verdict(official))
     exclusive, inclusive = document.tax_exclusive, document.tax_inclusive
     computed = None
@@ -279,11 +271,7 @@ def _digits(document: Document) -> Iterator[Check]:
     if digits:
         return
     amounts = [(f"line {line.id}", line.net) for line in document.lines]
-    amounts += [
-        (name, amount)
-        for name in TOTALS
-        if (amount := getattr(document, name)) is not None
-    ]
+    amounts += [(name, amount) for name in TOTALS if (amount := getattr(document, name)) is not None]
     amounts += [("tax", tax) for tax in own_taxes(document)]
     for where, amount in amounts:
         rounded = round_to(amount, digits, ROUNDING)
@@ -318,7 +306,9 @@ def _parts(document: Document) -> list[_Part]:
     return made
 
 
-def _check(rule: str, where: str, stated: Decimal | None, computed: Decimal | None, *, official: Verdict | None) -> Check:
+def _check(
+    rule: str, where: str, stated: Decimal | None, computed: Decimal | None, *, official: Verdict | None
+) -> Check:
     exact = stated is not None and stated == computed
     return Check(rule, where, stated, computed, _verdict(exact), official)
 

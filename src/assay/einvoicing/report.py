@@ -30,8 +30,8 @@ def describe(documents: pl.LazyFrame, findings: pl.LazyFrame) -> Iterator[str]:
             yield f"all {of['all']:,} documents add up to the cent"
         return
     yield (
-        f"{of['exact']:,} of {of['all']:,} documents do not add up to the cent; {of['official']:,} fail the official tests "
-        "of EN 16931"
+        f"{of['exact']:,} of {of['all']:,} documents do not add up to the cent; "
+        f"{of['official']:,} fail the official tests of EN 16931"
     )
     by_document = ["file", "invoice_id"]
     told = (

@@ -121,7 +121,7 @@ class Pipeline:
         description: One line for `assay list`; by default the first of the file's docstring.
         checks: What must hold before anything is published: `RowCount`, `Unique`, `ControlTotal`, `Freshness`, `Holds`,
             or functions that give words of what is wrong, or None.
-        notes: What the summary of a run tells besides: functions that give lines, made of what is about to be published.
+        notes: What the summary of a run tells besides: functions that give lines, made of what is to be published.
         max_rejects: More rejects than this number, or share such as "5%", and nothing is published, unless a run says
             otherwise.
         folder: The folder of its file: books are looked for here, too.
@@ -159,13 +159,16 @@ class Pipeline:
         for step in self.steps:
             if isinstance(step, type):
                 raise ConfigurationError(f"pipeline {self.name}: the step {step.__name__} is a class; call it")
+        self._see_checks()
+        Budget.parse(self.max_rejects)
+
+    def _see_checks(self) -> None:
         for check in self.checks:
             if isinstance(check, type) or not (isinstance(check, Check) or callable(check)):
                 raise ConfigurationError(f"pipeline {self.name}: {check!r} is no check, and no function")
         for note in self.notes:
             if not callable(note):
                 raise ConfigurationError(f"pipeline {self.name}: {note!r} is no note: it is a function of a Pending")
-        Budget.parse(self.max_rejects)
 
     @property
     def bound_steps(self) -> list[Step]:

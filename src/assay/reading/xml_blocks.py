@@ -192,8 +192,11 @@ def _depths(opening: Ints, behind: Words, starts: Ints, ends: Ints) -> Ints:
     first, last = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
     open_tags = np.where(behind == _CLOSES, -1, 1).cumsum()
     # Ends behind the last place would be one too many.
-    deepest = np.maximum.reduceat(open_tags, np.stack((first, np.minimum(last, len(open_tags) - 1)), 1).ravel())[::2]
-    return deepest - open_tags[first] + 1
+    deepest: Ints = np.maximum.reduceat(open_tags, np.stack((first, np.minimum(last, len(open_tags) - 1)), 1).ravel())[
+        ::2
+    ]
+    depths: Ints = deepest - open_tags[first] + 1
+    return depths
 
 
 def _tags(text: Octets, opening: Ints, words: Words, tag: bytes) -> Ints:
