@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, BinaryIO, Final, Generic, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -451,7 +451,7 @@ class RecordReader(Generic[M]):
         blocks: list[Block] = []
         try:
             with self._open(file, hashed=self.traced) as stream:
-                for block in blocks_of(processor, stream, self._block_bytes):
+                for block in blocks_of(processor, cast(BinaryIO, stream), self._block_bytes):
                     blocks.append(block)  # noqa: PERF402 - those before a failure count
                 count.sha256 = stream.finish()
                 count.size = stream.raw_size
