@@ -360,7 +360,7 @@ def test_show_names_what_an_expression_uses(shop: Path) -> None:
     replaced(shop / "pipelines/invoices.py", "Pipeline, Rows", "Pipeline, Reconcile, Rows")
     shown = assay("show", "invoices").stdout
     assert ", ," not in shown
-    assert "of charges_total, lines" in shown
+    assert "of lines, charges_total" in shown
 
 
 def test_a_preview_shows_taxes_shortly(shop: Path) -> None:
