@@ -38,7 +38,7 @@ def by_twin(documents: list[Document]) -> list[list[Row]]:
 
 
 @settings(max_examples=15)
-@given(drawn=st.lists(any_document() | sound(), min_size=5, max_size=20))
+@given(drawn=st.lists(any_document() | sound(), min_size=1, max_size=8))
 def test_the_twins_agree_on_every_check(drawn: list[dict[str, Any]]) -> None:
     documents = [Document.model_validate(one) for one in drawn]
     for made, document in zip(by_twin(documents), documents, strict=True):
@@ -55,7 +55,7 @@ def test_the_twins_agree_at_length(drawn: list[dict[str, Any]]) -> None:
 
 
 @settings(max_examples=10)
-@given(drawn=st.lists(sound(), min_size=5, max_size=20))
+@given(drawn=st.lists(sound(), min_size=1, max_size=8))
 def test_what_adds_up_is_found_to_add_up(drawn: list[dict[str, Any]]) -> None:
     documents = [Document.model_validate(one) for one in drawn]
     assert [one for document in documents for one in check(document) if "error" in (one.exact, one.official)] == []
@@ -101,10 +101,10 @@ def _general(rule: str) -> str:
     return rule if letters[0] != "BR" or letters[1] == "CO" else f"BR-*-{letters[2]}"
 
 
-@settings(max_examples=10)
+@settings(max_examples=12)
 @given(
     drawn=st.lists(
-        st.tuples(sound(), st.sampled_from(sorted(FAULTS)), st.sampled_from(["0.01", "-0.01"])), min_size=5, max_size=20
+        st.tuples(sound(), st.sampled_from(sorted(FAULTS)), st.sampled_from(["0.01", "-0.01"])), min_size=1, max_size=8
     )
 )
 def test_a_cent_is_found_by_the_exact_verdict_where_it_is(drawn: list[tuple[dict[str, Any], str, str]]) -> None:
@@ -119,9 +119,10 @@ def test_a_cent_is_found_by_the_exact_verdict_where_it_is(drawn: list[tuple[dict
         if document["currency"] == "EUR":
             assert {abs(one["difference"]) for one in found} == {Decimal(by).copy_abs()}
             assert row["findings"] == found
-        # Officially only what has no tolerance fails, and a line is nobody's business.
-        officially = _rules(found, "official")
-        assert FAULTS[path] - LENIENT - {"LINE"} <= officially <= most
+        # Officially only what has no tolerance fails, and a line is nobody's business. The test of CII takes any total
+        # without tax, whatever the tax is.
+        lenient = LENIENT | ({"BR-CO-15"} if "cii_type" in document else set())
+        assert FAULTS[path] - lenient - {"LINE"} <= _rules(found, "official") <= most
 
 
 @pytest.mark.parametrize("syntax", ["UBL", "CII"])
