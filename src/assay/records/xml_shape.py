@@ -136,6 +136,8 @@ class XmlShapes:
         node, _ = _unwrapped(self._schema, node, _NO_PRESENCE)
         if one.is_array:
             node, site = _item_of(self._schema, node, site)
+            # A model that is used in several places is a reference to its definition.
+            node, _ = _unwrapped(self._schema, node, _NO_PRESENCE) if one.model is not None else (node, _NO_PRESENCE)
         if one.model is None:
             text_column(self._schema, node, site, _NO_PRESENCE, 0, trimmed=not one.keeps_blanks, alone=alone)
             return
