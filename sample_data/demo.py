@@ -25,10 +25,10 @@ def main() -> None:
     assay("run", "invoices")
     print(
         """
-Everything above is on disk now: out/lines (Parquet), out/orders.db (SQLite), out/documents, out/invoice_lines.
+Everything above is on disk now: out/lines (Parquet), out/orders.db (SQLite), out/documents, out/findings.
 Try next:
   .venv/bin/assay preview orders              what each step does to the first records
-  .venv/bin/assay rejects list latest         the two invoices whose sums do not add up
+  .venv/bin/assay explain latest CN-2026-0001 one invoice, and what each step made of it
   .venv/bin/assay run orders --max-rejects 1% exit status 3, nothing published
   .venv/bin/assay show invoices               the pipeline, from top to bottom"""
     )

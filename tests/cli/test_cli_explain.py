@@ -205,7 +205,9 @@ shop = Pipeline""",
 def test_a_record_without_a_price_shows_its_steps(invoices: Path) -> None:
     done = assay("explain", "latest", "CN-2026-0001")
     assert done.exit_code == 0
-    assert "passed LINE, BR-CO-10" in done.stdout
+    assert "step sums" in done.stdout
+    assert "adds_up" in done.stdout
+    assert "passed money_does_not_add_up" in done.stdout
     assert "no book prices this record" in done.stdout
 
 

@@ -465,7 +465,8 @@ def test_the_sample_data_is_accepted() -> None:
     found, _ = accepted(str(SAMPLE_DATA / "orders" / "*.jsonl"))
     assert found.read - found.accepted == 3
     assert [doubt for doubt in found.doubts if doubt.startswith("3 of 1,333 records are rejected as json_invalid")]
-    invoices, _ = accepted(str(SAMPLE_DATA / "invoices" / "*.xml"), record="Invoice|CreditNote")
+    ubl = [str(path) for path in sorted((SAMPLE_DATA / "invoices").iterdir()) if b"<rsm:" not in path.read_bytes()]
+    invoices, _ = accepted(ubl, record="Invoice|CreditNote")
     assert invoices.accepted == invoices.read == 14
 
 

@@ -8,6 +8,7 @@ from unittest import mock
 from pydantic import BaseModel
 
 from assay.records import RecordReader, compiled
+from assay.records import batches as batches_module
 from assay.records.batches import Format
 from assay.records.json_shape import JsonShapes
 
@@ -22,17 +23,24 @@ def lines(count: int, *, turned: bool = False) -> bytes:
     return "".join(row % number for number in range(count)).encode()
 
 
-def read(*feeds: bytes, folder: Path) -> tuple[int, int]:
+def read(*feeds: bytes, folder: Path, together: bool = False) -> tuple[int, int]:
     """How many records went to the reference, and how often a shape was made."""
     paths = [folder / f"{number}.jsonl" for number in range(len(feeds))]
     for path, feed in zip(paths, feeds, strict=True):
         path.write_bytes(feed)
     reader = RecordReader(Row, Format())
     made = mock.patch.object(JsonShapes, "shape", autospec=True, side_effect=JsonShapes.shape)
-    with mock.patch.object(compiled, "_WORTH_RECORDS", 20), made as shape:
+    small = mock.patch.object(batches_module, "_SMALL", 10**6 if together else -1)
+    with mock.patch.object(compiled, "_WORTH_RECORDS", 20), small, made as shape:
         batches = list(reader.batches(reader.check([str(path) for path in paths])))
-    referred = {batch.file.name: batch.file.referred for batch in batches}
+    referred = {file.name: file.referred for batch in batches for file in batch.files}
     return sum(referred.values()), shape.call_count
+
+
+def test_small_files_are_judged_together(tmp_path: Path) -> None:
+    assert read(*[lines(1)] * 30, folder=tmp_path, together=True) == (0, 1)
+    # Two looks among them are learnt one after the other, and used at once.
+    assert read(*[lines(1)] * 300, *[lines(1, turned=True)] * 300, folder=tmp_path, together=True) == (0, 2)
 
 
 def test_of_few_records_nothing_is_learnt(tmp_path: Path) -> None:
@@ -45,7 +53,7 @@ def test_what_is_learnt_of_one_file_holds_for_the_next(tmp_path: Path) -> None:
 
 def test_another_look_is_learnt_and_the_first_is_kept(tmp_path: Path) -> None:
     referred, made = read(lines(50), lines(50, turned=True), lines(50), lines(50, turned=True), folder=tmp_path)
-    assert referred == 50
+    assert referred == 0
     assert made == 2
 
 

@@ -133,6 +133,88 @@ def test_the_twins_agree_at_length(feed: tuple[type[BaseModel], bytes], size: in
         compare(model, data, Format("xml", empty_as_null=null or None), size)
 
 
+class Weight(BaseModel):
+    """A text with an attribute."""
+
+    value: Annotated[Decimal, XPath("."), Field(max_digits=6, decimal_places=2)]
+    unit: Annotated[str | None, XPath("@unit")] = None
+
+
+class Box(BaseModel):
+    """Lists in a list, whose elements have the names of others."""
+
+    id: Annotated[int, XPath("id | box/id")]
+    weights: Annotated[list[Weight], XPath("weight | total/weight")] = []
+    notes: Annotated[list[str], Field(alias="note")] = []
+
+
+class Shipment(BaseModel):
+    """Boxes, and what stands in one place in some shipments and in another in others."""
+
+    id: Annotated[str, XPath("id | head/id")]
+    boxes: Annotated[list[Box], XPath("box | load/box")] = []
+    weights: Annotated[list[Weight], Field(alias="weight")] = []
+    total: Annotated[Weight | None, XPath("total | head/total")] = None
+
+
+WEIGHTS = st.sampled_from(
+    [
+        '<weight unit="kg">1.50</weight>',
+        '<weight unit="lb">2</weight>',
+        '<weight unit="k&amp;g"> 3 </weight>',
+        "<weight>4</weight>",
+        '<weight unit="kg">x</weight>',
+        '<weight unit="kg"/>',
+        '<weight unit="kg"><b/></weight>',
+        '<weight unit="kg">1<!-- c --></weight>',
+    ]
+)
+USUAL = st.just('<weight unit="kg">1.50</weight>')
+
+
+@st.composite
+def shipments(draw: st.DrawFn) -> bytes:
+    """Shipments that mostly look alike, some with longer lists, some with boxes in boxes."""
+    gap = draw(st.sampled_from(["", "\n "]))
+    rows = []
+    for number in range(draw(st.integers(1, 12))):
+        odd = draw(st.integers(0, 5)) == 0
+        weight = WEIGHTS if odd else USUAL
+        boxes = []
+        for box in range(draw(st.integers(0, 25 if odd else 3))):
+            inner = [f"<id>{box}</id>", *draw(st.lists(weight, max_size=3)), *["<note>n</note>"] * (box % 3)]
+            inside = f"<box>{gap}{gap.join(inner)}{gap}</box>"
+            boxes.append(f"<box>{gap}{inside}{gap}</box>" if odd and draw(st.booleans()) else inside)
+        head = f"<head>{gap}<id>s</id>{gap}</head>" if odd and draw(st.booleans()) else f"<id>{number}</id>"
+        several = [head, *boxes, *draw(st.lists(weight, max_size=2))]
+        if draw(st.booleans()):
+            several.append('<total unit="kg">9.00</total>')
+        rows.append(f"<row>{gap}{gap.join(several)}{gap}</row>")
+    return f"<rows>{gap}{gap.join(rows)}{gap}</rows>".encode()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
+@given(data=shipments(), size=st.sampled_from([400, 10**6]), null=st.booleans())
+def test_the_twins_agree_on_lists_in_lists(data: bytes, size: int, null: bool) -> None:
+    compare(Shipment, data, Format("xml", empty_as_null=null or None), size)
+
+
+@pytest.mark.campaign
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(data=shipments(), size=st.sampled_from([400, 10**6]), null=st.booleans())
+def test_the_twins_agree_on_lists_in_lists_at_length(data: bytes, size: int, null: bool) -> None:
+    compare(Shipment, data, Format("xml", empty_as_null=null or None), size)
+
+
+def test_long_lists_and_texts_with_attributes_do_not_go_to_the_reference() -> None:
+    row = "<row><id>1</id>{}<weight unit='kg'>1.5</weight></row>"
+    boxes = "".join(
+        f"<box><id>{n}</id><weight unit='kg'>1</weight><weight unit='lb'>2</weight></box>" for n in range(90)
+    )
+    data = "<rows>" + "".join(row.format(boxes[: boxes.find("<box><id>" + str(n))]) for n in range(60)) + "</rows>"
+    assert compare(Shipment, data.encode(), Format("xml")) == 0
+
+
 class Line(BaseModel):
     """A line of an invoice, as such are written."""
 

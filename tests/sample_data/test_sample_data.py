@@ -198,7 +198,8 @@ def test_the_catalogue_has_each_currency_that_the_rates_have_but_one(folder: Pat
 
 
 def test_the_invoices_add_up_but_for_the_planted_figures(folder: Path) -> None:
-    paths = sorted((folder / "invoices").iterdir())
+    every = sorted((folder / "invoices").iterdir())
+    paths = [path for path in every if "CrossIndustryInvoice" not in read(path).tag]
     found = [
         {"file": f"invoices/{path.name}", "rule": check.rule, "where": check.where}
         | {"stated": str(check.stated), "computed": str(check.computed)}
@@ -206,8 +207,12 @@ def test_the_invoices_add_up_but_for_the_planted_figures(folder: Path) -> None:
         for check in disagreements(read(path))
     ]
 
-    assert found == planted(folder)["invoices"]
+    names = {f"invoices/{path.name}" for path in paths}
+    # Those in CII are read by the pipeline's own tests.
+    assert found == [each for each in planted(folder)["invoices"] if each["file"] in names]
     assert len({each["file"] for each in found}) == 2
+    assert len({each["file"] for each in planted(folder)["invoices"]}) == 4
+    assert len(every) == 18
     assert Counter(etree.QName(read(path)).localname for path in paths) == {"Invoice": 12, "CreditNote": 2}
     assert all(len(checks(read(path))) >= 11 for path in paths)
 
@@ -218,7 +223,7 @@ def test_the_invoices_differ_in_how_they_are_written() -> None:
 
     assert b'encoding="ISO-8859-1"' in content["INV-2026-0010.xml"]
     assert b"Gr\xf6\xdfe" in content["INV-2026-0010.xml"]
-    assert len({frozenset(root.nsmap) for root in roots.values()}) == 2
+    assert len({frozenset(root.nsmap) for root in roots.values()}) == 3
     for name in ("PrepaidAmount", "PayableRoundingAmount", "BaseQuantity", "TaxCurrencyCode", "AllowanceCharge"):
         assert any(next(root.iter(f"{{*}}{name}"), None) is not None for root in roots.values()), name
 

@@ -201,8 +201,7 @@ def print_result(result: Result, *, rejects_of: str | None = None) -> None:
         rest = f" and {len(reasons) - 6} more kinds" if len(reasons) > 6 else ""
         print_labelled("rejects", f"{some}{rest} -> assay rejects list {rejects_of or result.id}")
     _print_lookups(result)
-    for warning in result.warnings:
-        print_labelled("warning", safe(warning), style="bold yellow")
+    _print_told(result)
     times = [(name, seconds) for name, seconds in result.ledger.get("seconds", {}).items() if seconds >= 0.05]
     if times:
         print_labelled("time", ", ".join(f"{safe(name)} {seconds:.1f}" for name, seconds in times) + " s")
@@ -244,6 +243,13 @@ def _print_booked(result: Result) -> None:
             changed = [f"{safe(column)} {Decimal(amount):+,}" for column, amount in sums.items() if Decimal(amount)]
             to = f"{safe(currency)}  " if currency else ""
             print_labelled("", f"     {to}corrections add up to {', '.join(changed) or '0'}")
+
+
+def _print_told(result: Result) -> None:
+    for number, note in enumerate(result.notes):
+        print_labelled("" if number else "notes", safe(note))
+    for warning in result.warnings:
+        print_labelled("warning", safe(warning), style="bold yellow")
 
 
 def _print_lookups(result: Result) -> None:

@@ -18,6 +18,7 @@ from assay.pipeline.checks import Check, Checks
 from assay.pipeline.context import instant_text
 from assay.pipeline.fingerprint import fingerprint
 from assay.pipeline.limits import is_limited
+from assay.pipeline.notes import Note
 from assay.pipeline.outputs import Output
 from assay.pipeline.progress import Progress
 from assay.pipeline.steps import Function, FunctionStep, Remarks, Step
@@ -120,6 +121,7 @@ class Pipeline:
         description: One line for `assay list`; by default the first of the file's docstring.
         checks: What must hold before anything is published: `RowCount`, `Unique`, `ControlTotal`, `Freshness`, `Holds`,
             or functions that give words of what is wrong, or None.
+        notes: What the summary of a run tells besides: functions that give lines, made of what is to be published.
         max_rejects: More rejects than this number, or share such as "5%", and nothing is published, unless a run says
             otherwise.
         folder: The folder of its file: books are looked for here, too.
@@ -134,6 +136,7 @@ class Pipeline:
     description: str = ""
     max_rejects: int | str | None = None
     checks: Checks = ()
+    notes: Sequence[Note] = ()
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -156,10 +159,16 @@ class Pipeline:
         for step in self.steps:
             if isinstance(step, type):
                 raise ConfigurationError(f"pipeline {self.name}: the step {step.__name__} is a class; call it")
+        self._see_checks()
+        Budget.parse(self.max_rejects)
+
+    def _see_checks(self) -> None:
         for check in self.checks:
             if isinstance(check, type) or not (isinstance(check, Check) or callable(check)):
                 raise ConfigurationError(f"pipeline {self.name}: {check!r} is no check, and no function")
-        Budget.parse(self.max_rejects)
+        for note in self.notes:
+            if not callable(note):
+                raise ConfigurationError(f"pipeline {self.name}: {note!r} is no note: it is a function of a Pending")
 
     @property
     def bound_steps(self) -> list[Step]:
@@ -345,7 +354,7 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """A hash of the definition: models, steps, outputs, the source of its functions."""
-        return fingerprint(replace(self, description="", max_rejects=None, checks=()))
+        return fingerprint(replace(self, description="", max_rejects=None, checks=(), notes=()))
 
     def _repr_html_(self) -> str:
         import html  # noqa: PLC0415 - only notebooks ask

@@ -26,6 +26,7 @@ from assay.pipeline.findings import lines_left, many_rejects, purged_open, repla
 from assay.pipeline.fingerprint import run_fingerprint
 from assay.pipeline.incremental import Selection, select
 from assay.pipeline.moving import moved, seen_from
+from assay.pipeline.notes import take_notes
 from assay.pipeline.outputs import GroupBy
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
@@ -254,6 +255,7 @@ class Execution:
         self._seconds: dict[str, float] = {}
         self._total: int | None = None
         self._warnings: list[str] = []
+        self._notes: list[str] = []
         self._selection: Selection | None = None
         self._places: frozenset[str] = frozenset()
         self._checked: list[str] = []
@@ -323,10 +325,13 @@ class Execution:
         self._ledger.rows = publication.rows
         self._warnings = list(self._find(counts))
         self._ledger.check({one["output"]: int(one["rows"]) for one in staged})
-        if self._plan.checks:
+        notes = self._plan.pipeline.notes
+        if self._plan.checks or notes:
             outputs = {one["output"]: staged_rows(one) for one in staged}
             money = self._ledger.as_json()["money"]
             pending = Pending(outputs, counts, money, self._plan.context, self._options.replayed is not None)
+            self._notes, failed = take_notes(notes, pending)
+            self._warnings += failed
             self._checked = list(run_checks(self._plan.checks, pending))
         if self._options.dry_run:
             return self._ended("interrupted", error={"type": "DryRun", "message": "dry run: nothing was published"})
@@ -456,6 +461,8 @@ class Execution:
             made["booked"] = {name: booking.as_json() for name, booking in self._bookings.items()}
         if self._checked:
             made["checks"] = self._checked
+        if self._notes:
+            made["notes"] = self._notes
         if self._selection is not None:
             made["incremental"] = self._selection.as_json()
             if self._selection.changed:

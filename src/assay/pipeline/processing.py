@@ -93,7 +93,7 @@ class Processing:
         document = self._plan.pipeline.source.reject_with
         begun = time.perf_counter()
         for batch in self._feed.batches(self._on_bytes):
-            self._ledger.files[batch.file.name] = batch.file
+            self._ledger.files.update((file.name, file) for file in batch.files)
             self._rejects.early(batch.rejects, formats)
             frame = batch.frame if document is None else batch.frame.with_columns(document_column(document))
             self._note_seconds("read and validate", begun)

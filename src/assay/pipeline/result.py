@@ -83,6 +83,11 @@ class Result:
         return list(self.ledger.get("warnings", []))
 
     @property
+    def notes(self) -> list[str]:
+        """What the pipeline tells of its data."""
+        return list(self.ledger.get("notes", []))
+
+    @property
     def rejects(self) -> pl.DataFrame:
         """The rejected records of this run: source, record, line, offset, stage, errors, raw.
 
@@ -129,6 +134,8 @@ class Result:
             made["known_at"] = self.known_at
         if self.booked:
             made["booked"] = self.booked
+        if self.notes:
+            made["notes"] = self.notes
         if self.warnings:
             made["warnings"] = self.warnings
         if self.repeats:
@@ -151,6 +158,7 @@ class Result:
         rows += [(f"output {name}", f"{o['rows']:,} rows → {o['target']}") for name, o in self.outputs.items()]
         rows += [(f"booked {name}", _figures(_counts(figures))) for name, figures in self.booked.items()]
         rows += [(f"lookup {name}", _figures(figures)) for name, figures in self.lookups.items()]
+        rows += [("note", note) for note in self.notes]
         rows += [("warning", warning) for warning in self.warnings]
         if self.error:
             rows.append(("error", str(self.error.get("message"))))

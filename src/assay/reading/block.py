@@ -83,6 +83,34 @@ class Block:
         numbers = np.arange(len(records))
         return cls(b"\n".join([*records, PAD]), starts, ends, numbers, starts, np.ones(len(records), np.int64))
 
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """Blocks of one frame, one behind the other; each record keeps the number and place that it had.
+
+        What shows damage is not kept: it is asked of the blocks themselves.
+        """
+        first = blocks[0]
+        if len(blocks) == 1:
+            return replace(first, damage=None)
+        contents = [block.data[: len(block.data) - len(PAD)] for block in blocks]
+        shifts = np.cumsum([0, *(len(content) for content in contents[:-1])])
+        rows = np.cumsum([0, *(len(block) for block in blocks[:-1])]).tolist()
+        return cls(
+            b"".join([*contents, PAD]),
+            np.concatenate([block.starts + shift for block, shift in zip(blocks, shifts, strict=True)]),
+            np.concatenate([block.ends + shift for block, shift in zip(blocks, shifts, strict=True)]),
+            np.concatenate([block.records for block in blocks]),
+            np.concatenate([block.offsets for block in blocks]),
+            np.concatenate([block.lines for block in blocks]),
+            {
+                row + begin: problem
+                for block, begin in zip(blocks, rows, strict=True)
+                for row, problem in block.problems.items()
+            },
+            first.head,
+            first.tail,
+        )
+
     def __len__(self) -> int:
         return len(self.starts)
 

@@ -149,7 +149,7 @@ class XmlProcessor:
         def splitter(place: Place | None) -> XmlSplitter:
             return self._splitter(self._path, self._context, place)
 
-        return iter(XmlBlocks(stream, size, splitter, self._limits))
+        return iter(XmlBlocks(stream, size, splitter, self._limits, lambda tag: self._path.matches([tag])))
 
     # The two parsers: what holds them against documents with a DTD puts its own in their place.
 

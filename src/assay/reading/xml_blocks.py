@@ -9,6 +9,7 @@ proves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,16 +22,19 @@ from assay.errors import SourceError
 from assay.reading.block import PAD, Block, Damage, Ints
 from assay.reading.octets import Octets, Words, rare
 from assay.reading.raw import Limits, RawRecord
-from assay.reading.xml_split import CHUNK, Place, XmlSplitter
+from assay.reading.xml_split import CHUNK, Place, XmlSplitter, clark
 
 _LF: Final = 10
 _LESS: Final = 60
 _SPACES: Final = (32, 9, 10, 13)
+_START_NAME: Final = re.compile(rb"<([^\s/>]+)")
 #: What may follow the name in a start tag.
 _AFTER_NAME: Final = np.isin(np.arange(256), (*_SPACES, 62, 47))
 _SECOND: Final = np.uint64(0xFF00)
 #: What begins a comment, CDATA or a processing instruction behind `<`, where the second byte of a word is.
 _HIDES: Final = (np.uint64(33 << 8), np.uint64(63 << 8))
+#: And an end tag.
+_CLOSES: Final = np.uint64(47 << 8)
 #: Where fewer records than these are found at once, so many bytes are left to expat.
 _FEW: Final = 4
 _FAR: Final = 1024 * 1024
@@ -44,16 +48,23 @@ class XmlBlocks:
         size: Bytes of a block.
         make: Makes a splitter that begins at a place; None: at the beginning.
         limits: Bounds on one record.
+        is_record: Whether a root element of a name, in Clark notation, is a record.
     """
 
     def __init__(
-        self, stream: BinaryIO, size: int, make: Callable[[Place | None], XmlSplitter], limits: Limits
+        self,
+        stream: BinaryIO,
+        size: int,
+        make: Callable[[Place | None], XmlSplitter],
+        limits: Limits,
+        is_record: Callable[[str], bool],
     ) -> None:
         self._stream = stream
         self._name = str(getattr(stream, "name", "<stream>"))
         self._size = size
         self._make = make
         self._limits = limits
+        self._is_record = is_record
         # What is read and not yet given; the place is that of its first byte.
         self._data = b""
         self._place: Place | None = None
@@ -65,6 +76,10 @@ class XmlBlocks:
         Raises:
             SourceError: as the splitter says; what lies before was given.
         """
+        alone = self._alone()
+        if alone is not None:
+            yield alone
+            return
         stretch = CHUNK
         while True:
             yield from self._exactly(stretch)
@@ -86,6 +101,37 @@ class XmlBlocks:
             parts.append(part)
             have += len(part)
         return b"".join((*parts, behind))
+
+    def _alone(self) -> Block | None:
+        """The one record that a short document is, if its root is one; None also of whatever is not plain.
+
+        Expat tells that it is well formed, which takes no time as long as it need not call back for each element.
+        """
+        self._data = self._read(CHUNK + 1)
+        if not self._ended or len(self._data) > min(CHUNK, self._limits.max_record_bytes):
+            return None
+        root = _root_of(self._data, self._is_record)
+        if root is None:
+            return None
+        start, line = root
+        record = self._data[start:].rstrip(bytes(_SPACES))
+        name = _START_NAME.match(record)
+        # Behind the root there may be comments.
+        if name is None or not record.endswith(b"</" + name[1] + b">") or not self._is_shallow(record):
+            return None
+        return Block.of([RawRecord(record, 0, line, start)])
+
+    def _is_shallow(self, record: bytes) -> bool:
+        """Whether its elements are surely not nested too deeply."""
+        if record.count(b"<") <= self._limits.max_record_depth:
+            return True
+        if b"<!" in record or b"<?" in record:
+            return False
+        text = Octets(record + PAD)
+        opening = np.flatnonzero(text.content == _LESS)
+        behind = text.words(opening, 1)[:, 0] & _SECOND
+        starts, ends = np.zeros(1, np.int64), np.array([text.size])
+        return int(_depths(opening, behind, starts, ends)[0]) <= self._limits.max_record_depth
 
     def _exactly(self, stretch: int) -> Iterator[Block]:
         """By expat, until so many bytes are read and the look can go on behind a record; else to the end."""
@@ -153,6 +199,40 @@ class XmlBlocks:
         return block
 
 
+class _NotAloneError(Exception):
+    """The root is no record, or the document is not plain."""
+
+
+def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int] | None:
+    """Where the root begins, and in which line, if it is a record in well-formed UTF-8."""
+    root: list[tuple[int, int]] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def on_start(name: str, _: dict[str, str]) -> None:
+        if not is_record(clark(name)):
+            raise _NotAloneError
+        root.append((parser.CurrentByteIndex, parser.CurrentLineNumber))
+        parser.StartElementHandler = None
+
+    def on_declaration(version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.lower() != "utf-8":
+            raise _NotAloneError
+
+    def on_doctype(name: str, system: str | None, public: str | None, subset: int) -> None:
+        raise _NotAloneError
+
+    parser.StartElementHandler, parser.StartDoctypeDeclHandler = on_start, on_doctype
+    parser.XmlDeclHandler = on_declaration
+    try:
+        parser.Parse(data, True)
+    except (_NotAloneError, expat.ExpatError, ValueError):
+        # What is wrong, the splitter says.
+        return None
+    # In UTF-16, which expat tells by itself, a tag begins otherwise.
+    start, line = root[0]
+    return (start, line) if data[start : start + 1] == b"<" and data[start + 1 : start + 2] != b"\0" else None
+
+
 def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, Ints, Ints] | None:
     """Where the whole elements of a name are with which a text begins, as far as only white space is between them.
 
@@ -179,11 +259,22 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     wrong[: len(following)] |= ends[: len(following)] > following
     wrong[1:] |= _filled(text, ends[:-1], starts[1:])
     wrong |= ends - starts > limits.max_record_bytes
-    # So few tags cannot be nested too deeply.
-    wrong |= np.searchsorted(opening, ends) - np.searchsorted(opening, starts) > limits.max_record_depth
+    wrong |= _depths(opening, behind, starts, ends) > limits.max_record_depth
     if wrong.any():
         count = int(wrong.argmax())
     return (starts[:count], ends[:count], opening) if count else None
+
+
+def _depths(opening: Ints, behind: Words, starts: Ints, ends: Ints) -> Ints:
+    """How deeply the tags between these places are nested at most: an element without an end tag counts to the end."""
+    first, last = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
+    open_tags = np.where(behind == _CLOSES, -1, 1).cumsum()
+    # Ends behind the last place would be one too many.
+    deepest: Ints = np.maximum.reduceat(open_tags, np.stack((first, np.minimum(last, len(open_tags) - 1)), 1).ravel())[
+        ::2
+    ]
+    depths: Ints = deepest - open_tags[first] + 1
+    return depths
 
 
 def _tags(text: Octets, opening: Ints, words: Words, tag: bytes) -> Ints:

@@ -53,6 +53,8 @@ class FieldShape:
     """How one field is made from XML."""
 
     places: list[Place]
+    #: Whether the places are ways to one key, of which a record has one (`XPath("a | b")`).
+    are_alternatives: bool
     is_array: bool
     keeps_blanks: bool
     model: ModelShape | None
@@ -110,14 +112,16 @@ class ShapeCompiler:
         keys = keys_of(info, name)
         given = next((m for m in info.metadata if isinstance(m, XPath)), None)
         if given:
-            places = [Place(parse_field_path(given.path, self._namespaces, where), keys[0], or_attribute=False)]
+            paths = [parse_field_path(path.strip(), self._namespaces, where) for path in given.path.split("|")]
+            places = [Place(path, keys[0], or_attribute=False) for path in paths]
         else:
             if by_name and name not in keys:
                 keys.append(name)
             places = [self._place(key, where) for key in keys]
         inner, is_array = element_type(info.annotation)
         nested = self.compile(inner) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-        return FieldShape(places, is_array, keeps_blanks=keeps_blanks(info.annotation), model=nested)
+        are_alternatives = given is not None and len(places) > 1
+        return FieldShape(places, are_alternatives, is_array, keeps_blanks=keeps_blanks(info.annotation), model=nested)
 
     def _place(self, key: str, where: str) -> Place:
         if key.startswith("@"):
@@ -131,20 +135,30 @@ def to_object(element: etree._Element, shape: ModelShape, *, empty_as_null: bool
     has_attributes = bool(element.keys())
     made: dict[str, Any] = {}
     for one in shape.fields:
+        found: Sequence[etree._Element | str]
+        if one.are_alternatives:
+            found = [value for place in one.places for value in _find(element, index, place)]
+            _put(made, one.places[0].key, found, one, empty_as_null)
+            continue
         for place in one.places:
             child = place.child
-            found: Sequence[etree._Element | str]
             if child is None or (has_attributes and place.or_attribute):
                 found = _find(element, index, place)
             else:
                 found = index.get(child, ())
-            if len(found) == 1 and not one.is_array:
-                made[place.key] = _value(found[0], one, empty_as_null)
-            elif found:
-                made[place.key] = [_value(item, one, empty_as_null) for item in found]
+            _put(made, place.key, found, one, empty_as_null)
     if shape.takes_extra:
         _add_extra(element, shape, made)
     return made
+
+
+def _put(
+    made: dict[str, Any], key: str, found: Sequence[etree._Element | str], shape: FieldShape, empty_as_null: bool
+) -> None:
+    if len(found) == 1 and not shape.is_array:
+        made[key] = _value(found[0], shape, empty_as_null)
+    elif found:
+        made[key] = [_value(item, shape, empty_as_null) for item in found]
 
 
 def plain(element: etree._Element) -> Any:

@@ -21,6 +21,7 @@ NAME: Final = re.compile(r"(?:(?P<prefix>[^\W\d][\w.\-]*):)?(?P<local>[^\W\d][\w
 class XPath:
     """Where a field stands in XML, given as `Annotated[str, assay.XPath("../cbc:ID")]`.
 
+    Several places are joined by `|`, for records of several kinds: what is found in all of them is the value.
     What lies above the record must be closed before the record begins: attributes of its ancestors, or their
     children that stand before it.
     """

@@ -223,6 +223,8 @@ class XmlSplitter:
             words = expat.errors.messages[error.code]
             if self._depth and error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
                 words += ", the file ends before its elements do; get it again"
+            if error.code == expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]:
+                words += "; several documents in one file stand in one element, or in files of their own"
             return SourceError(
                 f"not well-formed XML at line {error.lineno + self._line_shift}: {words}",
                 file=name,

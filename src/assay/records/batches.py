@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, BinaryIO, Final, Generic, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -50,6 +50,8 @@ TRACE: Final = pl.Schema({"_source": pl.String(), "_record": pl.Int64(), "_line"
 
 #: Bytes of a block: enough that what is done once a block costs nothing.
 _BLOCK: Final = 4 * 1024 * 1024
+#: A file of so many bytes is small: it is read whole, and judged together with others.
+_SMALL: Final = 256 * 1024
 #: From the best to the worst.
 _WAYS: Final = ("compiled", "field", "record")
 #: Threads that judge, and blocks that are theirs while one is handled: one more, so that none waits for a block.
@@ -125,19 +127,97 @@ class FileCount:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some records of one file, in order.
+    """Some records of one file, or of several small ones, in order.
 
     Attributes:
         frame: The accepted ones, the model's fields and then `TRACE`.
         rejects: The rejected ones.
         read: How many records these are together.
-        file: Counts of the file so far, this batch included.
+        files: Counts of the files so far, this batch included.
     """
 
     frame: pl.DataFrame
     rejects: pl.DataFrame
     read: int
-    file: FileCount
+    files: tuple[FileCount, ...]
+
+    @property
+    def file(self) -> FileCount:
+        """The last of the files."""
+        return self.files[-1]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Which files the records of a block are from.
+
+    Attributes:
+        files: Their counts.
+        rows: For each record of the block the number of its file; None where there is one file.
+    """
+
+    files: tuple[FileCount, ...]
+    rows: Ints | None = None
+
+    def name(self, row: int) -> str:
+        """The file of a record."""
+        return self.files[0 if self.rows is None else self.rows[row]].name
+
+    def names(self, rows: Ints) -> pl.Series:
+        """The files of some records."""
+        if self.rows is None:
+            return pl.Series([self.files[0].name], dtype=pl.String).new_from_index(0, len(rows))
+        return pl.Series([file.name for file in self.files], dtype=pl.String)[self.rows[rows]]
+
+    def add(self, size: int, accepted: Ints, rejected: Sequence[int], referred: Ints) -> None:
+        """Count the records of a block."""
+        if self.rows is None:
+            self.files[0].add(size, len(accepted), len(rejected), len(referred))
+            return
+        rows = self.rows[:size]
+        several = (rows, rows[accepted], rows[np.array(rejected, np.int64)], rows[referred])
+        counts = [np.bincount(one, minlength=len(self.files)).tolist() for one in several]
+        for file, *count in zip(self.files, *counts, strict=True):
+            file.add(*count)
+
+
+@dataclass
+class _Bundle:
+    """Small files that are judged together.
+
+    Attributes:
+        files: Their counts; of those without a record, too.
+        parts: Their blocks, each with the number of its file.
+        size: Bytes of the files.
+        failure: What ends the reading behind them.
+    """
+
+    files: list[FileCount] = field(default_factory=list)
+    parts: list[tuple[int, Block]] = field(default_factory=list)
+    size: int = 0
+    failure: SourceError | None = None
+
+    def joined(self, schema: pl.Schema) -> Judged:
+        """All records as one block, of which nothing is certain yet."""
+        block = Block.joined([part for _, part in self.parts]) if self.parts else Block.of([])
+        return Judged.nothing(block, schema)
+
+    def origin(self) -> _Origin:
+        """Which files the records are from."""
+        rows = [np.full(len(part), number, np.int64) for number, part in self.parts]
+        return _Origin(tuple(self.files), np.concatenate([np.zeros(0, np.int64), *rows]))
+
+    def damage(self, rest: Ints) -> tuple[int, SourceError] | None:
+        """The first record, of those that nothing has proven, that shows its file to be damaged."""
+        begin = 0
+        for _, part in self.parts:
+            end = begin + len(part)
+            if part.damage is not None:
+                found = part.damage(part, rest[(rest >= begin) & (rest < end)] - begin)
+                if found is not None:
+                    return found[0] + begin, found[1]
+            begin = end
+        return None
 
 
 @dataclass
@@ -207,8 +287,11 @@ class RecordReader(Generic[M]):
     def check(self, source: SourceLike) -> list[SourceFile]:
         """The files of a source, each with a format that is known and takes the options, before any is read."""
         files = resolve(source)
+        seen: set[str | None] = set()
         for file in files:
-            json_text_for(self.processor(file), self.model)
+            if file.format not in seen:
+                json_text_for(self.processor(file), self.model)
+            seen.add(file.format)
         return files
 
     def batches(
@@ -229,8 +312,11 @@ class RecordReader(Generic[M]):
             SourceError: a file cannot be read (to its end); batches before the damage were given.
         """
         left = limit
-        for file in files:
-            for batch in self._file_batches(file, left, progress):
+        for several in [[file] for file in files] if limit is not None else _bundled(files, self.format.format):
+            if len(several) > 1:
+                yield from self._bundle_batches(several, progress)
+                continue
+            for batch in self._file_batches(several[0], left, progress):
                 yield batch
                 if left is not None:
                     left -= batch.read
@@ -240,7 +326,8 @@ class RecordReader(Generic[M]):
     def raw_batches(self, count: FileCount, raws: Iterator[RawRecord], processor: Processor) -> Iterator[Batch]:
         """Judge raw records of one source that are at hand (kept rejects, for a replay)."""
         for block in gathered(raws, self._block_bytes):
-            yield self._completed(count, Judged.nothing(block, self.schema), self._judge(processor))
+            judged = Judged.nothing(block, self.schema)
+            yield self._completed(_Origin((count,)), judged, self._judge(processor))
 
     @property
     def _block_bytes(self) -> int:
@@ -274,11 +361,17 @@ class RecordReader(Generic[M]):
             count.size = stream.raw_size
             if progress:
                 progress(stream.raw_size - done)
-            if stream.position == 0:
-                warnings.warn(f"{file.name}: the file is empty", EmptySourceWarning, stacklevel=4)
-            elif not count.read and self.format.record is not None and isinstance(processor, XmlProcessor):
-                message = f'{file.name}: no element is a record by record="{self.format.record}"'
-                warnings.warn(message, EmptySourceWarning, stacklevel=4)
+            self._see_empty(count, processor)
+
+    def _see_empty(self, count: FileCount, processor: Processor) -> None:
+        """Warn of a file without any record."""
+        if count.read:
+            return
+        if count.size == 0:
+            warnings.warn(f"{count.name}: the file is empty", EmptySourceWarning, stacklevel=5)
+        elif self.format.record is not None and isinstance(processor, XmlProcessor):
+            message = f'{count.name}: no element is a record by record="{self.format.record}"'
+            warnings.warn(message, EmptySourceWarning, stacklevel=5)
 
     def _judged_stream(self, count: FileCount, stream: Any, processor: Processor, limit: int | None) -> Iterator[Batch]:
         """Block by block: what no shape is certain of goes to the reference and back to its place."""
@@ -290,7 +383,7 @@ class RecordReader(Generic[M]):
                 left = None if limit is None else limit - count.read
                 wanted = judged if left is None else judged.first(left)
                 found = wanted.block.damage(wanted.block, wanted.rest) if wanted.block.damage is not None else None
-                yield self._completed(count, wanted if found is None else wanted.first(found[0]), judge)
+                yield self._completed(_Origin((count,)), wanted if found is None else wanted.first(found[0]), judge)
                 if found is not None:
                     raise found[1]
                 if limit is not None and count.read >= limit:
@@ -301,7 +394,73 @@ class RecordReader(Generic[M]):
             raise
         if not count.read:
             # A source without records gives one empty batch, so that it is counted.
-            yield self._completed(count, Judged.nothing(Block.of([]), self.schema), judge)
+            yield self._completed(_Origin((count,)), Judged.nothing(Block.of([]), self.schema), judge)
+
+    def _bundle_batches(self, files: Sequence[SourceFile], progress: Callable[[int], None] | None) -> Iterator[Batch]:
+        """Small files, many of them judged at a time: one by one they would be too few to learn from."""
+        processor = self.processor(files[0])
+        judge = self._judge(processor)
+        bundles: deque[_Bundle] = deque()
+
+        def blocks() -> Iterator[Block]:
+            for bundle in self._bundles(files, processor):
+                bundles.append(bundle)
+                yield bundle.joined(self.schema).block
+
+        language = self._language(processor) if self.settings.compiled else None
+        for judged in self._unjudged(blocks()) if language is None else self._compiled(blocks(), language):
+            bundle = bundles.popleft()
+            found = bundle.damage(judged.rest)
+            yield self._completed(bundle.origin(), judged if found is None else judged.first(found[0]), judge)
+            if found is not None:
+                raise found[1]
+            if progress:
+                progress(bundle.size)
+            for count in bundle.files:
+                if count.sha256 is not None or not self.traced:
+                    self._see_empty(count, processor)
+            if bundle.failure is not None:
+                raise bundle.failure
+
+    def _bundles(self, files: Sequence[SourceFile], processor: Processor) -> Iterator[_Bundle]:
+        bundle = _Bundle()
+        frame: tuple[bytes, bytes] | None = None
+        for file in files:
+            count = FileCount(file.name)
+            blocks, failure = self._read_whole(file, processor, count)
+            for block in blocks:
+                if frame not in (None, (block.head, block.tail)) or bundle.size >= self._block_bytes:
+                    yield bundle
+                    bundle = _Bundle()
+                frame = block.head, block.tail
+                if not bundle.files or bundle.files[-1] is not count:
+                    bundle.files.append(count)
+                bundle.parts.append((len(bundle.files) - 1, block))
+                bundle.size += len(block.data)
+            if not blocks:
+                bundle.files.append(count)
+            if failure is not None:
+                bundle.failure = failure
+                break
+        yield bundle
+
+    def _read_whole(
+        self, file: SourceFile, processor: Processor, count: FileCount
+    ) -> tuple[list[Block], SourceError | None]:
+        """All blocks of a small file, and what has ended its reading before its end."""
+        blocks: list[Block] = []
+        try:
+            with self._open(file, hashed=self.traced) as stream:
+                for block in blocks_of(processor, cast(BinaryIO, stream), self._block_bytes):
+                    blocks.append(block)  # noqa: PERF402 - those before a failure count
+                count.sha256 = stream.finish()
+                count.size = stream.raw_size
+        except SourceError as error:
+            if error.record is not None:
+                return blocks, error
+            record = sum(map(len, blocks))
+            return blocks, SourceError(error.message, file=count.name, offset=error.offset, record=record)
+        return blocks, None
 
     def _compiled(self, blocks: Iterator[Block], language: Shapes) -> Iterator[Judged]:
         if any(one.way == "record" for one in language.explain().values()):
@@ -321,17 +480,17 @@ class RecordReader(Generic[M]):
             max_input=self.settings.max_error_input,
         )
 
-    def _completed(self, count: FileCount, judged: Judged, judge: Judge) -> Batch:
+    def _completed(self, origin: _Origin, judged: Judged, judge: Judge) -> Batch:
         """A block with the reference's verdict on what was left of it."""
         block, frame, rows = judged.block, judged.frame, judged.rows
         rest = judged.rest
-        rejects: list[Reject] = []
+        rejects: list[tuple[int, Reject]] = []
         if len(rest):
             frames = [frame]
             order = [rows]
             for begin in range(0, len(rest), self.settings.batch_records):
                 part = rest[begin : begin + self.settings.batch_records]
-                accepted, made = self._referred(count, block, part, judge, rejects)
+                accepted, made = self._referred(origin, block, part, judge, rejects)
                 frames.append(made)
                 order.append(accepted)
             rows = np.concatenate(order)
@@ -340,16 +499,18 @@ class RecordReader(Generic[M]):
                 places = np.argsort(rows)
                 frame, rows = frame[places], rows[places]
         if self.traced:
-            frame = frame.hstack(self._trace(count, block, rows))
-        count.add(len(block), len(rows), len(rejects), len(rest))
-        return Batch(frame, rejects_frame(rejects), len(block), count)
+            frame = frame.hstack(self._trace(origin, block, rows))
+        origin.add(len(block), rows, [row for row, _ in rejects], rest)
+        return Batch(frame, rejects_frame([reject for _, reject in rejects]), len(block), origin.files)
 
     def _referred(
-        self, count: FileCount, block: Block, rows: Ints, judge: Judge, rejects: list[Reject]
+        self, origin: _Origin, block: Block, rows: Ints, judge: Judge, rejects: list[tuple[int, Reject]]
     ) -> tuple[Ints, pl.DataFrame]:
         """Those of some records that the reference accepts, and their columns; the others go to the rejects."""
         accepted, instances, rejections = judge.judge(block, rows)
-        found = [Reject(count.name, block.raw(row), one.stage, one.errors) for row, one in rejections.items()]
+        found = [
+            (row, Reject(origin.name(row), block.raw(row), one.stage, one.errors)) for row, one in rejections.items()
+        ]
         frame, misfits = self.columns.frame(instances)
         for index, fields in misfits.items():
             errors = [
@@ -357,25 +518,41 @@ class RecordReader(Generic[M]):
                 for m in fields
             ]
             row = accepted[index]
-            found.append(Reject(count.name, block.raw(row), "represent", errors))
+            found.append((row, Reject(origin.name(row), block.raw(row), "represent", errors)))
         if misfits:
             accepted = [row for index, row in enumerate(accepted) if index not in misfits]
-            found.sort(key=lambda reject: reject.raw.record)
+            found.sort(key=lambda reject: reject[0])
         rejects.extend(found)
         return np.array(accepted, np.int64), frame
 
     @staticmethod
-    def _trace(count: FileCount, block: Block, rows: Ints) -> pl.DataFrame:
+    def _trace(origin: _Origin, block: Block, rows: Ints) -> pl.DataFrame:
         every = len(rows) == len(block)
         return pl.DataFrame(
             {
-                "_source": pl.Series([count.name], dtype=pl.String).new_from_index(0, len(rows)),
+                "_source": origin.names(rows),
                 "_record": block.records if every else block.records[rows],
                 "_line": block.lines if every else block.lines[rows],
                 "_offset": block.offsets if every else block.offsets[rows],
             },
             schema=TRACE,
         )
+
+
+def _bundled(files: Iterable[SourceFile], fmt: str | None) -> Iterator[list[SourceFile]]:
+    """Files one by one, but small ones of one format that follow each other together."""
+    several: list[SourceFile] = []
+    for file in files:
+        small = file.path is not None and file.compression is None and (file.size or 0) <= _SMALL
+        if several and not (small and (fmt or file.format) == (fmt or several[0].format)):
+            yield several
+            several = []
+        if small:
+            several.append(file)
+        else:
+            yield [file]
+    if several:
+        yield several
 
 
 def _split(processor: Processor, stream: Any, model: type[BaseModel]) -> Iterator[RawRecord]:
@@ -390,9 +567,7 @@ def _ahead(blocks: Iterator[Block], judge: CompiledJudge) -> Iterator[Judged]:
     pool = ThreadPoolExecutor(_AHEAD, "assay-judge")
 
     def next_one() -> Judged:
-        judged = pending.popleft().result()
-        judge.note(judged)
-        return judged
+        return judge.note(pending.popleft().result())
 
     try:
         for block in blocks:

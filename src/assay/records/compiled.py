@@ -80,10 +80,17 @@ class Verdict:
 
     def judge(self, block: Block) -> Judged:
         """Judge a block."""
-        frames, certain = [], []
+        return self.judge_on(Judged.nothing(block, self.schema))
+
+    def judge_on(self, judged: Judged) -> Judged:
+        """Judge what nothing was certain of so far."""
+        block = judged.block
+        frames, certain = ([judged.frame], [judged.rows]) if len(judged.rows) else ([], [])
         if self.shapes and len(block):
             text = self.language.text(block)
-            rows = np.flatnonzero(_is_sound(block))
+            sound = _is_sound(block)
+            sound[judged.rows] = False
+            rows = np.flatnonzero(sound)
             for shape in self.shapes:
                 if shape.head != block.head:
                     continue
@@ -127,15 +134,17 @@ class CompiledJudge:
             self._learn(block, range(min(len(block), _SAMPLE)))
         return self._verdict
 
-    def note(self, judged: Judged) -> None:
-        """See how far the shapes went with a block."""
+    def note(self, judged: Judged) -> Judged:
+        """See how far the shapes went with a block; what is learnt of the rest of it is used on it at once."""
         strange = len(judged.block) - len(judged.rows)
         is_strange = strange * 100 > _STRANGE_PERCENT * len(judged.block)
-        if is_strange and self._looks < _LOOKS and _is_worth(judged.block):
-            self._learn(judged.block, judged.rest[:_SAMPLE].tolist())
+        if not (is_strange and self._looks < _LOOKS and _is_worth(judged.block)):
+            return judged
+        learnt = self._learn(judged.block, judged.rest[:_SAMPLE].tolist())
+        return self._verdict.judge_on(judged) if learnt else judged
 
-    def _learn(self, block: Block, rows: Iterable[int]) -> None:
-        """Look at some records: for each look that is common among them, a shape of its own."""
+    def _learn(self, block: Block, rows: Iterable[int]) -> bool:
+        """Look at some records: for each look that is common among them, a shape of its own; whether there is any."""
         self._looks += 1
         sample: list[bytes] = []
         size = 0
@@ -152,6 +161,7 @@ class CompiledJudge:
                 learnt.append(made)
             known = [one for one in self._verdict.shapes if not any(one.looks_like(made) for made in learnt)]
             self._verdict = replace(self._verdict, shapes=(*learnt, *known)[:_KEPT])
+        return bool(learnt)
 
     def _shape_of(self, sample: list[bytes], block: Block) -> tuple[Shape | None, list[bytes]]:
         """A shape for records, and those that it does not fit."""

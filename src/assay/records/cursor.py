@@ -99,6 +99,15 @@ class Text(Octets):
         single: Bools = np.searchsorted(self._breaks, starts) == np.searchsorted(self._breaks, np.maximum(ends, starts))
         return single
 
+    def ends_after(self, at: Ints) -> Ints:
+        """Where the records end in which these places are."""
+        ends = self.block.ends
+        return ends[np.minimum(np.searchsorted(ends, at, "right"), len(ends) - 1)]
+
+    def begins(self, at: Ints, literal: bytes) -> Bools:
+        """At which places the first bytes of a literal stand: a quick look, before a closer one."""
+        return self.fits(at, literal[:_WORD])
+
     def next_mark(self, at: Ints, mark: int) -> Ints:
         """Where a byte stands next, from these places on; the end of the block where it does not."""
         places = self._marks.get(mark)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
 from assay.reading import Ints
 from assay.records.cursor import Cursor
-from assay.records.found import BARE, NULL, QUOTED, Level, merged
-
-#: So many of an element are walked through however few records have as many; then at least so many must.
-_ITEMS: Final = 16
-_FEW: Final = 64
+from assay.records.found import BARE, NULL, QUOTED, Level
 
 
 @dataclass(frozen=True)
@@ -112,34 +107,56 @@ class ElementLayout:
         return b""
 
     def _walk_items(self, items_slot: int, cursor: Cursor, rows: Ints | None, level: Level) -> None:
-        """Move over all elements of this kind that come one behind the other."""
-        once = replace(self, items=None, optional=False)
-        parts: list[tuple[Ints, Level]] = []
-        active = np.flatnonzero(cursor.ok)
+        """Move over all elements of this kind that come one behind the other: over all of them at once.
+
+        Wherever one may begin, it is walked through as if it did; an item is one that begins where its record stands,
+        or where the item before it ends.
+        """
+        first, owners = self._beginnings(cursor)
+        if not len(first):
+            level.add(items_slot, (np.zeros(0, np.int64), Level(0)))
+            return
+        walk = Cursor.at_starts(cursor.text, first)
+        items = Level(len(first))
+        walk.expect(replace(self, items=None, optional=False).step(b"", walk, None, items))
+        # The last of each row has none behind it, and neither has one that is followed by something else.
+        follows = np.zeros(len(first), np.bool_)
+        follows[:-1] = walk.ok[:-1] & (walk.at[:-1] == first[1:]) & (owners[:-1] == owners[1:])
+        heads = np.flatnonzero(np.diff(owners, prepend=-1))
+        breaks = np.flatnonzero(~follows)
+        lasts = breaks[np.searchsorted(breaks, heads)]
+        numbers = np.arange(len(first))
+        place = np.searchsorted(heads, numbers, "right") - 1
+        among = numbers <= lasts[place]
+        where = owners[heads]
+        level.add(items_slot, ((owners if rows is None else rows[owners])[among], items.keep(among)))
+        level.put(items_slot, where if rows is None else rows[where], first[heads], first[heads], BARE)
+        cursor.join(where, walk.part(lasts))
+
+    def _beginnings(self, cursor: Cursor) -> tuple[Ints, Ints]:
+        """Where items may begin, with the gap before them, and in which rows: only in those where one comes next."""
         some = np.zeros(len(cursor), np.bool_)
-        while len(active):
-            part = cursor.part(active)
-            there = np.zeros(len(active), np.bool_)
-            for tag in self.tags:
-                there |= part.fits(self.gap + _first(tag))
-            active = active[there]
-            if not parts:
-                some[active] = True
-            if not len(active):
-                break
-            if len(parts) >= _ITEMS and len(active) < max(_FEW, len(parts) // 2):
-                cursor.ok = cursor.ok.copy()
-                cursor.ok[active] = False
-                break
-            part = cursor.part(active)
-            items = Level(len(active))
-            part.expect(once.step(b"", part, None, items))
-            cursor.join(active, part)
-            parts.append((active if rows is None else rows[active], items))
-            active = active[part.ok]
-        level.add(items_slot, merged(parts))
-        places = np.flatnonzero(some)
-        level.put(items_slot, places if rows is None else rows[places], cursor.at[places], cursor.at[places], BARE)
+        for tag in self.tags:
+            some |= cursor.fits(self.gap + _first(tag))
+        rows = np.flatnonzero(some & cursor.ok)
+        text = cursor.text
+        # Records lie one behind the other, and so do the items of one level: a row ends where the next begins.
+        ends = np.append(cursor.at[rows[1:]], text.size)
+        ends = np.minimum(ends, text.ends_after(cursor.at[rows]))
+        begin, end = (np.searchsorted(text.places, place) for place in (cursor.at[rows], ends))
+        # What only looks like an item may lie in another one, and stand anywhere.
+        counts = np.maximum(end - begin, 0)
+        owners = np.repeat(rows, counts)
+        places = text.places[np.arange(len(owners)) + np.repeat(begin - (counts.cumsum() - counts), counts)]
+        fits = np.zeros(len(places), np.bool_)
+        # Most tags are other ones, which their first letters tell.
+        for tag in self.tags:
+            fits |= text.begins(places, _first(tag))
+        places, owners = places[fits] - len(self.gap), owners[fits]
+        fits = np.zeros(len(places), np.bool_)
+        for tag in self.tags:
+            fits |= text.fits(places, self.gap + _first(tag))
+        return places[fits], owners[fits]
 
     def _tag(self, tag: Tag, before: bytes, cursor: Cursor, rows: Ints | None, level: Level) -> tuple[Tag, bytes]:
         """Move over a start tag, but for its last literal, which is given back."""

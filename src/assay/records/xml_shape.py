@@ -136,6 +136,8 @@ class XmlShapes:
         node, _ = _unwrapped(self._schema, node, _NO_PRESENCE)
         if one.is_array:
             node, site = _item_of(self._schema, node, site)
+            # A model that is used in several places is a reference to its definition.
+            node, _ = _unwrapped(self._schema, node, _NO_PRESENCE) if one.model is not None else (node, _NO_PRESENCE)
         if one.model is None:
             text_column(self._schema, node, site, _NO_PRESENCE, 0, trimmed=not one.keeps_blanks, alone=alone)
             return
@@ -159,6 +161,7 @@ class _XmlShape:
         self._attributes: dict[tuple[int, str], int] = {}
         self._items: dict[int, int] = {}
         self._taken: set[int] = set()
+        self._attributed: dict[int, int] = {}
         self._unnamed: set[int] = set()
         self._named_only: dict[int, set[str]] = {}
         self._parents = _parents_of(root)
@@ -238,11 +241,11 @@ class _XmlShape:
     ) -> Value:
         if one.model is not None:
             node, presence = _unwrapped(self._schema, node, presence)
-            if attribute is not None or not element.children or not isinstance(site.dtype, pl.Struct):
+            if attribute is not None or not isinstance(site.dtype, pl.Struct):
                 raise NotCompiledModel("a model that is one text")
             dtypes = {field.name: instance(field.dtype) for field in site.dtype.fields}
             model = cast(type[BaseModel], node.get("cls"))
-            slot = self._text_slot(element)
+            slot = self._text_slot(element) if element.children else self._attributed_slot(element)
             return Struct(slot, site.dtype, presence, self.fields(node, one.model, model, element, dtypes))
         if attribute is not None:
             key = (id(element), attribute.tag)
@@ -259,7 +262,20 @@ class _XmlShape:
         if id(element) in self._taken:
             raise NotCompiledModel("two fields of one element")
         self._taken.add(id(element))
-        slot = self._texts[id(element)] = next(self._slots)
+        slot = self._texts[id(element)] = self._slot_of(element)
+        return slot
+
+    def _slot_of(self, element: Element) -> int:
+        known = self._attributed.pop(id(element), None)
+        return next(self._slots) if known is None else known
+
+    def _attributed_slot(self, element: Element) -> int:
+        """Where it is known that a model of a text and attributes is there: its text may be a field of it yet."""
+        if id(element) in self._taken or id(element) in self._attributed:
+            raise NotCompiledModel("two fields of one element")
+        if self._empty_as_null:
+            raise NotCompiledModel("a model of attributes that may be null")
+        slot = self._attributed[id(element)] = next(self._slots)
         return slot
 
     def _leave_out_unnamed(self, shape: ModelShape, element: Element) -> None:
@@ -290,12 +306,13 @@ class _XmlShape:
             )
         items = self._items.get(id(element))
         slot = self._texts.get(id(element))
+        there = self._attributed.get(id(element)) if slot is None else slot
         self._note_gap(element.gap + element.last_gap)
         tags = [self._tag(element, start) for start in element.starts.values() if id(start) not in self._unnamed]
         if not tags:
             raise NotCompiledModel("attributes that the model does not name")
         return ElementLayout(
-            next(self._slots) if slot is None else slot,
+            next(self._slots) if there is None else there,
             element.gap,
             tuple(tags),
             element.end,
@@ -315,7 +332,7 @@ class _XmlShape:
         return is_usual or self._is_asked_for(child)
 
     def _is_asked_for(self, element: Element) -> bool:
-        asked = id(element) in self._texts or id(element) in self._items
+        asked = id(element) in self._texts or id(element) in self._items or id(element) in self._attributed
         asked = asked or any(key == id(element) for key, _ in self._attributes)
         return asked or any(self._is_asked_for(child) for child in element.children.values())
 
