@@ -266,7 +266,7 @@ def missing(rows: Rows, resolve: Mapping[str, object] = RESOLVE, **inputs: Any) 
     with pytest.raises(PricingError) as error:
         quote(rows, resolve, **inputs)
     line = {"quantity": 1} | {name: value for name, value in inputs.items() if name != "known_at"}
-    frame = pl.DataFrame([{name: _typed(value) for name, value in line.items()}])
+    frame = pl.DataFrame([{name: _typed(value) for name, value in line.items()}]).cast({pl.Null: pl.String})
     priced = book(resolve).price(
         frame, prices={"list": PriceList(rows)}, errors="column", known_at=inputs.get("known_at")
     )
@@ -312,6 +312,16 @@ def test_what_is_near_where_there_is_no_price(inputs: dict[str, str], near: str)
     told = missing(rows, RESOLVE | {"date": "day", "quantity": "quantity"}, **inputs)
     words = f'product "{inputs["product"]}", quantity 1 on {inputs["day"]}'
     assert told == f"resolve: no price for {words} in list: {near}"
+
+
+def test_an_item_without_the_name_that_all_prices_have() -> None:
+    rows: Rows = [{"product": "p", "unit_price": "2"}]
+    assert missing(rows, product=None) == (
+        "resolve: no price in list: all of its rows name a product, and none is given"
+    )
+    assert missing([{"currency": "USD", "unit_price": "2"}]) == (
+        'resolve: no price for currency "EUR" in list: no row has the currency "EUR"'
+    )
 
 
 def test_a_price_that_was_not_known_yet() -> None:

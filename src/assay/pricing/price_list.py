@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -105,6 +106,12 @@ class PriceList:
         for row in self.rows:
             self._by_match.setdefault(row.match, []).append(row)
         self.masks = sorted({tuple(value is not None for value in match) for match in self._by_match}, reverse=True)
+
+    @cached_property
+    def names(self) -> tuple[frozenset[str | None], ...]:
+        """All that rows name, by column of `MATCH`; None where a row is for any."""
+        columns = zip(*(row.match for row in self.rows), strict=True) if self.rows else [()] * len(MATCH)
+        return tuple(map(frozenset, columns))
 
     def windows(self, zone: str | None) -> list[Window]:
         """When each row is valid, by its number - 1, in a book of this zone."""

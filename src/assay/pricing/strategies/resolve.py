@@ -39,6 +39,8 @@ _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "li
 
 # So many rows of a list are looked at for the days and quantities at which it prices otherwise.
 _LOOKED_AT = 200
+# Of more names than this none is looked for that is near: it would take longer than to price the row.
+_NEAR = 1000
 _ANY_DAY = dt.date(2026, 1, 1)
 
 
@@ -348,15 +350,15 @@ def _days(row: PriceRow, group: Sequence[PriceRow]) -> Iterator[dt.date]:
 
 
 def _strange(prices: PriceList, asked: Asked) -> str | None:
-    """A name that the list does not know at all."""
-    for place, (name, value) in enumerate(zip(MATCH, asked.names, strict=True)):
-        if value is None or name not in prices.matches:
+    """A name that no row has, or that all have and nobody is asked for."""
+    for name, value, known in zip(MATCH, asked.names, prices.names, strict=True):
+        if value in known or None in known or not known:
             continue
-        known = {row.match[place] for row in prices.rows}
-        if value not in known and None not in known:
-            near = nearest(value, [one for one in known if one is not None])
-            meant = f'; the nearest is "{near}"' if near else ""
-            return f'no row has the {name} "{value}"{meant}'
+        if value is None:
+            return f"all of its rows name a {name}, and none is given"
+        near = nearest(value, [one for one in known if one is not None]) if len(known) <= _NEAR else None
+        meant = f'; the nearest is "{near}"' if near else ""
+        return f'no row has the {name} "{value}"{meant}'
     return None
 
 
