@@ -257,6 +257,21 @@ def test_an_input_that_the_other_book_does_not_know(shop: Path) -> None:
     assert "priced after only     2" in done.stdout
 
 
+def test_several_pricing_steps(shop: Path) -> None:
+    pipeline = (shop / "pipelines" / "shop.py").read_text()
+    made = '"base", "discount", "tax", "gross", "currency", "rule_id", "taxes"'
+    again = 'Price("shop.toml", inputs={"quantity": "qty", "percent": "pct"}, name="again")'
+    second = f'lambda rows: rows.rename({{"net": "first"}}).drop({made}), {again}, Filter("large"'
+    (shop / "pipelines" / "shop.py").write_text(pipeline.replace('Filter("large"', second))
+    done = assay("diff", "shop", "--book", "dearer.toml")
+    assert done.exit_code == 2
+    assert "several steps price: say which (--step): price, again" in done.stderr
+    for step in ("price", "again"):
+        found = document(assay("diff", "shop", "--book", "dearer.toml", "--step", step, "--top", "0", "--json"))
+        assert (found["step"], found["difference"]["totals"]["EUR"]["net"]["change"]) == (step, "11.25")
+        assert found["difference"]["dearer"] == []
+
+
 def test_another_input_in_part(shop: Path) -> None:
     (shop / "other.txt").write_text(line("q", 1, "x", "4") + line("q", 2, "x", "5"))
     done = assay(

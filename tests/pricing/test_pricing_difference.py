@@ -245,6 +245,14 @@ class TestAttribution:
         assert [(one.rule, one.how) for one in found] == [("percent_off", "moved")]
         assert [one.rule for one in after.diff(before, LINES).effects] == ["percent_off"]
 
+    def test_steps_of_one_place_have_one_order_both_ways(self) -> None:
+        # 10 % off before or after the minimum: 18.00, or 20.00.
+        minimum = {"kind": "minimum", "id": "least", "amount": "18.5"}
+        one, other = book(PER_UNIT, off("10", id="loyal")), book(PER_UNIT, minimum)
+        there, back = one.diff(other, LINES).effects, other.diff(one, LINES).effects
+        assert {e.rule: e.amounts["EUR"]["net"] for e in there} == {e.rule: -e.amounts["EUR"]["net"] for e in back}
+        assert [e.rule for e in there] == [e.rule for e in back] == ["least", "loyal"]
+
     def test_settings_are_one_change(self) -> None:
         before = book(PER_UNIT | {"unit_price": "0.125"})
         after = book(PER_UNIT | {"unit_price": "0.125"}, rounding="down", negative="reject")
@@ -308,6 +316,18 @@ class TestWho:
         ]
         assert (found.cheaper, found.parties) == ([], (2, 0))
 
+    def test_gross_is_with_tax(self) -> None:
+        found = book(PER_UNIT, VAT).diff(book(PER_UNIT | {"unit_price": "3"}, VAT), LINES, top=1)
+        assert [(one.before, one.after) for one in found.dearer] == [(Decimal("48.00"), Decimal("72.00"))]
+        taxed = book(PER_UNIT, VAT).diff(book(PER_UNIT), LINES, top=1, measure="tax")
+        assert [(one.before, one.after) for one in taxed.cheaper] == [(Decimal("8.00"), Decimal("0.00"))]
+
+    def test_amounts_that_need_more_than_64_bits(self) -> None:
+        rows = pl.DataFrame({"quantity": [10**20, 1]}, schema={"quantity": pl.Decimal(38, 0)})
+        found = book(PER_UNIT).diff(book(PER_UNIT | {"unit_price": "3"}), rows)
+        assert found.totals["EUR"]["net"].change == 10**20 + 1
+        assert [one.change for one in found.dearer] == [10**20, 1]
+
     def test_groups_may_be_called_anything(self) -> None:
         rows = LINES.rename({"customer": "rows"}).with_columns(net_=pl.lit("x"))
         found = book(PER_UNIT).diff(book(TIERS), rows, by=["rows", "rows", "net_"])
@@ -337,6 +357,9 @@ class TestWho:
         assert found.unpriced.only_after == 2
         assert sum(found.unpriced.after.values()) == 2
         assert found.totals["EUR"]["net"].after == 14
+        dearer = book(PER_UNIT).diff(book(PER_UNIT | {"unit_price": "3"}, negative="reject"), rows, together="order")
+        assert [one.key["row"] for one in dearer.dearer] == [3, 2]
+        assert [one.rows for one in dearer.bands] == [2]
 
     def test_bands_take_their_far_ends(self) -> None:
         rows = pl.DataFrame({"quantity": [1, 2, 10, 100, 101, 200_000]})
