@@ -104,7 +104,7 @@ class _Checked:
             self.found = lint_book(file)
             self.reasons[file] = None
         except AssayError as error:
-            self._fail(file, error, str(error).removeprefix(f"{file}: "))
+            self._fail(file, error)
 
     def see_pipelines(self, name: str | None, given: Mapping[str, Any], settings: Settings) -> None:
         """Check a pipeline, or all."""
@@ -120,7 +120,7 @@ class _Checked:
             try:
                 self._see(one, pipeline, given, settings)
             except AssayError as error:
-                self._fail(one, error, str(error))
+                self._fail(one, error)
 
     def _see(self, name: str, pipeline: Pipeline, given: Mapping[str, Any], settings: Settings) -> None:
         pipeline.check(given, settings=settings)
@@ -131,8 +131,8 @@ class _Checked:
         linted = pipeline.lint(given, settings=settings)
         self.found += [Found(name, step, one) for step, findings in linted.items() for one in findings]
 
-    def _fail(self, name: str, error: AssayError, reason: str) -> None:
-        self.reasons[name] = reason
+    def _fail(self, name: str, error: AssayError) -> None:
+        self.reasons[name] = str(error)
         self.status = max(self.status, status_of(error))
 
     @property
@@ -168,7 +168,7 @@ class _Checked:
                 if one.of == key:
                     one.say()
         for key, reason in wrong.items():
-            print_error(f"{key}: {reason}")
+            print_error(reason if reason.startswith(key) else f"{key}: {reason}")
 
 
 def _say_remarks(remarks: Mapping[str, Remarks], *, wholly: bool) -> None:

@@ -39,6 +39,7 @@ class Found:
             "step": self.step,
             "rule": one.rule,
             "book_step": one.step,
+            "entry": one.entry,
             "message": one.message,
             "example": {name: str(value) for name, value in one.example.items()},
             "beside": None if one.beside is None else {name: str(value) for name, value in one.beside.items()},

@@ -55,6 +55,7 @@ class Finding:
         example: Inputs that show it: `book.quote(**example)`.
         beside: Inputs to compare them with, or None.
         step: Id of the step that it concerns, or None.
+        entry: Number of the tier, rate or rule that it concerns, from 1, or None.
     """
 
     rule: str
@@ -62,6 +63,7 @@ class Finding:
     example: Mapping[str, object]
     beside: Mapping[str, object] | None = None
     step: str | None = None
+    entry: int | None = None
 
 
 def lint(
@@ -239,7 +241,7 @@ class _Linter:
                 f"{_singular(step.entries)} {number} never makes a difference: with another price every total is "
                 f"the same, as that of {_items(shown.inputs)} ({self._money(shown.total)})"
             )
-            yield Finding("unreachable", message, dict(shown.inputs), None, step.id)
+            yield Finding("unreachable", message, dict(shown.inputs), None, step.id, number)
         yield from self._never_reached()
 
     def _idle(
@@ -331,7 +333,7 @@ class _Linter:
                     f"is the same with {rounded}, as that of {_items(telling[0].inputs)} "
                     f"({self._money(telling[0].total)})"
                 )
-                yield Finding("digits", message, dict(telling[0].inputs), None, step.id)
+                yield Finding("digits", message, dict(telling[0].inputs), None, step.id, number)
 
     def unbounded(self) -> Iterator[Finding]:
         """Inputs that no sound feed has, priced nevertheless."""
