@@ -181,6 +181,7 @@ def plant_a_cheaper_tier(content: Content) -> None:
 
 
 def plant_a_threshold(content: Content) -> None:
+    step_of(content, "units")["kind"] = "graduated"
     after_charges(content, {"kind": "amount_off", "id": "off", "amount": "150", "at_least": "1000"})
 
 

@@ -38,12 +38,12 @@ class Extreme:
 
     Attributes:
         inputs: Far out.
-        nearer: Not as far; None where the total need not differ from that of `inputs` for it to be telling.
+        beyond: Further out: where the total is the same, something limits it. None: to be priced is enough.
         what: In words.
     """
 
     inputs: Mapping[str, object]
-    nearer: Mapping[str, object] | None
+    beyond: Mapping[str, object] | None
     what: str
 
 

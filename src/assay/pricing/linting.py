@@ -8,10 +8,11 @@ with the steps in another order. A finding is made of inputs that have shown it,
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -60,8 +61,8 @@ class Finding:
 
     rule: str
     message: str
-    example: Mapping[str, object]
-    beside: Mapping[str, object] | None = None
+    example: Mapping[str, Any]
+    beside: Mapping[str, Any] | None = None
     step: str | None = None
     entry: int | None = None
 
@@ -256,34 +257,35 @@ class _Linter:
             (step, number)
             for step in self._steps
             for number, entry in enumerate(_entries(step), 1)
-            if _prices(entry) and not self._shows([(step, number)], _likeliest(near[step.id].get(number, [])))
+            if _prices(entry) and not _shows(self._others([(step, number)]), _likeliest(near[step.id].get(number, [])))
         ]
-        together = self._repriced(left)
+        others = self._others(left)
         for one in every:
-            while left and _differ(together.at(one.inputs), one):
+            while left and _shows(others, [one]):
                 group = left
                 while len(group) > 1:
                     half = group[: len(group) // 2]
-                    group = half if self._shows(half, [one]) else group[len(half) :]
+                    group = half if _shows(self._others(half), [one]) else group[len(half) :]
                 left = [entry for entry in left if entry is not group[0]]
-                together = self._repriced(left)
+                others = self._others(left)
         return [
             (step, number)
             for step, number in left
             if not step.alternatives or not self._refuses(step, number, near[step.id].get(number, []))
         ]
 
-    def _shows(self, entries: Sequence[tuple[Step, int]], items: Iterable[Outcome]) -> bool:
-        """Whether an item costs something else where these entries have other prices."""
-        other = self._repriced(entries)
-        return any(_differ(other.at(one.inputs), one) for one in items)
-
-    def _repriced(self, entries: Sequence[tuple[Step, int]]) -> Prober:
+    def _others(self, entries: Sequence[tuple[Step, int]]) -> list[Prober]:
+        """The book with these entries dearer, and with them for nothing."""
         changed: dict[str | None, list[int]] = {}
         for step, number in entries:
             changed.setdefault(step.id, []).append(number)
-        steps = [_repriced(step, changed[step.id]) if step.id in changed else step for step in self._steps]
-        return Prober(steps, self._prober.terms)
+        return [
+            Prober(
+                [_repriced(step, changed[step.id], price) if step.id in changed else step for step in self._steps],
+                self._prober.terms,
+            )
+            for price in (_dearer, _nothing)
+        ]
 
     def _refuses(self, step: Step, number: int, near: Sequence[Outcome]) -> bool:
         """Whether items are refused because there is this entry, or priced because of it."""
@@ -342,11 +344,11 @@ class _Linter:
                 outcome = self._prober.at({**self._search.base, **extreme.inputs})
                 if outcome.reason is not None:
                     continue
-                nearer = None if extreme.nearer is None else {**self._search.base, **extreme.nearer}
-                if nearer is not None and self._prober.at(nearer).priced == outcome.priced:
+                beyond = None if extreme.beyond is None else {**self._search.base, **extreme.beyond}
+                if beyond is not None and self._prober.at(beyond).priced == outcome.priced:
                     continue
-                message = f"{extreme.what}: at {_items(extreme.inputs)} the total is "
-                yield Finding("unbounded", message + self._money(outcome.total), dict(outcome.inputs), nearer, step.id)
+                message = f"{extreme.what}: at {_items(extreme.inputs)} the total is {self._money(outcome.total)}"
+                yield Finding("unbounded", message, dict(outcome.inputs), beyond, step.id)
 
     def order(self) -> Iterator[Finding]:
         """Steps that the canonical order has the other way round, where that makes another total."""
@@ -425,20 +427,27 @@ def _prices(entry: BaseModel) -> list[str]:
     return [name for name in names if isinstance(getattr(entry, name), Decimal | Column)]
 
 
-def _repriced(step: Step, numbers: Sequence[int]) -> Step:
+def _repriced(step: Step, numbers: Sequence[int], price: Callable[[Decimal | Column], Decimal]) -> Step:
     """The step with other prices in some of its entries."""
     entries = list(_entries(step))
     for number in numbers:
         entry = entries[number - 1]
-        values = {name: getattr(entry, name) for name in _prices(entry)}
-        entries[number - 1] = entry.model_copy(update={name: _other(value) for name, value in values.items()})
+        entries[number - 1] = entry.model_copy(update={name: price(getattr(entry, name)) for name in _prices(entry)})
     return _with_entries(step, entries)
 
 
-def _other(value: Decimal | Column) -> Decimal:
-    if isinstance(value, Column):
-        return Decimal(7)
-    return value - 1 if value == 100 else value + 1
+def _dearer(value: Decimal | Column) -> Decimal:
+    # Of a percentage 100 is the most.
+    return Decimal(13) if isinstance(value, Column) else Decimal(99) if value == 100 else value + 1
+
+
+def _nothing(value: Decimal | Column) -> Decimal:
+    return Decimal(0)
+
+
+def _shows(others: Iterable[Prober], items: Sequence[Outcome]) -> bool:
+    """Whether an item costs something else in another book."""
+    return any(_differ(other.at(one.inputs), one) for other in others for one in items)
 
 
 def _differ(one: Outcome, other: Outcome) -> bool:

@@ -202,12 +202,9 @@ class Search:
         if not isinstance(wanted, Decimal):
             return
         name = step.id or step.kind
-        at = wanted
-        for _ in range(2):
-            units = axis.at(at).before(name, UNITS)
-            if units is None or units == wanted:
-                break
-            at = EXACT.add(at, EXACT.subtract(wanted, units))
+        # What is free is free of any quantity, so that a large one tells how many that are.
+        most = axis.at(_FARTHEST).before(name, UNITS)
+        at = wanted if most is None else EXACT.add(wanted, EXACT.subtract(_FARTHEST, most))
         if axis.at(at).before(name, UNITS) == wanted:
             self._found(axis, at, step, edge.entry)
         else:

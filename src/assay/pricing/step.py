@@ -140,8 +140,7 @@ class Step(BaseModel):
         for money, column in _columns(self):
             if not money:
                 what = f"its rate comes from the input {column.column}, and the book sets no limit"
-                far, nearer = Decimal(10**6), Decimal(10**3)
-                yield Extreme({column.column: far}, {column.column: nearer}, what)
+                yield Extreme({column.column: Decimal(10**6)}, {column.column: Decimal(10**9)}, what)
 
     def example(self) -> dict[str, object]:
         """Inputs that it can price: where a search begins."""
