@@ -85,10 +85,10 @@ def _has_idle_digits(priced: PriceBook, one: Finding) -> bool:
 
 def _contradicts(priced: PriceBook, one: Finding) -> bool:
     step = next(step for step in priced.steps if step.id == one.step)
-    assert step.entries is not None
+    entries = step.entries or ""
 
     def turned(content: Content) -> Content:
-        return content | {step.entries: content[step.entries][::-1]}
+        return content | {entries: content[entries][::-1]}
 
     return _is_refused(priced, one) or total(_changed(priced, one, turned), one.example) != total(priced, one.example)
 

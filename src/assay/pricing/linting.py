@@ -250,42 +250,38 @@ class _Linter:
     ) -> list[tuple[Step, int]]:
         """Entries that may have another price, and no total changes.
 
-        Most show at their own edges that they matter. What is left is tried together, at all items; where that makes
-        a difference, the entry that does is found by halving.
+        Most show at their own edges that they matter, where they are dearer or cost nothing. What is left is made
+        dearer together, at all items; where that makes a difference, the entry that does is found by halving.
         """
-        left = [
-            (step, number)
-            for step in self._steps
-            for number, entry in enumerate(_entries(step), 1)
-            if _prices(entry) and not _shows(self._others([(step, number)]), _likeliest(near[step.id].get(number, [])))
-        ]
-        others = self._others(left)
+        base = self._prober.at(self._search.base)
+        left: list[tuple[Step, int]] = []
+        for step, number in [(one, place) for one in self._steps for place in range(1, len(_entries(one)) + 1)]:
+            items = _likeliest(near[step.id].get(number, [])) or [base]
+            others = (self._with([(step, number)], price) for price in (_dearer, _nothing))
+            if _prices(_entries(step)[number - 1]) and not any(_shows(other, items) for other in others):
+                left.append((step, number))
+        other = self._with(left, _dearer)
         for one in every:
-            while left and _shows(others, [one]):
+            while left and _shows(other, [one]):
                 group = left
                 while len(group) > 1:
                     half = group[: len(group) // 2]
-                    group = half if _shows(self._others(half), [one]) else group[len(half) :]
+                    group = half if _shows(self._with(half, _dearer), [one]) else group[len(half) :]
                 left = [entry for entry in left if entry is not group[0]]
-                others = self._others(left)
+                other = self._with(left, _dearer)
         return [
             (step, number)
             for step, number in left
             if not step.alternatives or not self._refuses(step, number, near[step.id].get(number, []))
         ]
 
-    def _others(self, entries: Sequence[tuple[Step, int]]) -> list[Prober]:
-        """The book with these entries dearer, and with them for nothing."""
+    def _with(self, entries: Sequence[tuple[Step, int]], price: Callable[[Decimal | Column], Decimal]) -> Prober:
+        """The book with other prices in these entries."""
         changed: dict[str | None, list[int]] = {}
         for step, number in entries:
             changed.setdefault(step.id, []).append(number)
-        return [
-            Prober(
-                [_repriced(step, changed[step.id], price) if step.id in changed else step for step in self._steps],
-                self._prober.terms,
-            )
-            for price in (_dearer, _nothing)
-        ]
+        steps = [_repriced(step, changed[step.id], price) if step.id in changed else step for step in self._steps]
+        return Prober(steps, self._prober.terms)
 
     def _refuses(self, step: Step, number: int, near: Sequence[Outcome]) -> bool:
         """Whether items are refused because there is this entry, or priced because of it."""
@@ -445,9 +441,9 @@ def _nothing(value: Decimal | Column) -> Decimal:
     return Decimal(0)
 
 
-def _shows(others: Iterable[Prober], items: Sequence[Outcome]) -> bool:
+def _shows(other: Prober, items: Sequence[Outcome]) -> bool:
     """Whether an item costs something else in another book."""
-    return any(_differ(other.at(one.inputs), one) for other in others for one in items)
+    return any(_differ(other.at(one.inputs), one) for one in items)
 
 
 def _differ(one: Outcome, other: Outcome) -> bool:
