@@ -156,3 +156,60 @@ def test_a_misspelt_currency_is_not_the_book_s() -> None:
         book(VOLUME).quote(quantity=1, curency="USD")
     with pytest.raises(ConfigurationError, match="list_currency says USD"):
         book(VOLUME).quote(quantity=1, list_currency="USD")
+
+
+class Counted(Verifier):
+    """Remembers the rows that are looked at."""
+
+    looked: list[int]
+
+    def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, index: int) -> None:
+        self.looked = [*getattr(self, "looked", []), index]
+        super()._compare(given, priced, index)
+
+
+@pytest.mark.parametrize("at", [Decimal(100), Decimal("100.01"), Decimal(500), Decimal("500.5"), Decimal(7)])
+def test_the_sample_has_rows_at_and_beside_each_edge(at: Decimal) -> None:
+    """A twin that is wrong at one value alone is found, where that is the nearest to an edge, on either side."""
+    tiers = [{"up_to": "100", "unit_price": "2"}, {"up_to": "500", "unit_price": "1"}, {"unit_price": "3"}]
+    priced_by = book({"kind": "free_units", "quantity": "7"}, {"kind": "graduated", "tiers": tiers})
+    quantities = [Decimal(number) / 8 for number in range(1, 8000)] + [at + 7]
+    frame = pl.DataFrame({"quantity": quantities}, schema={"quantity": pl.Decimal(12, 3)})
+    priced = priced_by.price(frame).collect()
+    wrong = priced.with_columns(net=pl.when(pl.col("quantity") == at + 7).then(pl.col("net") + 1).otherwise("net"))
+    beside = {Decimal(107), Decimal("107.01"), Decimal(507)}
+    if at + 7 in beside:
+        with pytest.raises(PricingError, match="verification: net"):
+            Verifier(priced_by, 1, inputs={}).check(frame, wrong)
+    else:
+        Verifier(priced_by, 1, inputs={}).check(frame, wrong)
+
+
+def test_the_sample_has_the_days_on_which_rates_change() -> None:
+    table = [{"rate": "19", "valid_to": dt.date(2020, 7, 1)}, {"rate": "16", "valid_from": dt.date(2020, 7, 1)}]
+    taxed = book({"kind": "flat", "amount": "100"}, {"kind": "tax", "table": table})
+    days = [dt.date(2019, 1, 1) + dt.timedelta(days=number) for number in range(1000)]
+    frame = pl.DataFrame({"date": days})
+    verifier = Counted(taxed, 1, inputs={})
+    verifier.check(frame, taxed.price(frame).collect())
+    assert {days.index(dt.date(2020, 6, 30)), days.index(dt.date(2020, 7, 1))} <= set(verifier.looked)
+
+
+def test_the_sample_is_bounded() -> None:
+    """Ever larger values, a price each, a hundred edges: a feed that is all extremes."""
+    tiers = [{"up_to": str(top), "unit_price": "2"} for top in range(10, 2000, 10)]
+    many = book({"kind": "volume", "tiers": [*tiers, {"unit_price": "1"}]})
+    verifier = Verifier(many, 100, inputs={})
+    for part in range(100):
+        frame = pl.DataFrame({"quantity": range(part * 30, part * 30 + 30)})
+        verifier.check(frame, many.price(frame).collect())
+    assert 100 <= verifier.verified <= 1000
+
+
+def test_rows_that_are_alike_are_sampled_once() -> None:
+    verifier = Verifier(book(VOLUME), 100, inputs={})
+    frame = pl.DataFrame({"quantity": [1, 2, 5] * 100})
+    priced = book(VOLUME).price(frame).collect()
+    for _ in range(20):
+        verifier.check(frame, priced)
+    assert verifier.verified <= 3

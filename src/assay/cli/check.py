@@ -71,9 +71,8 @@ def check_command(
     else:
         checked.say(wholly=name is not None)
         if refused:
-            print_error(
-                f"{len(checked.found)} findings in price books, and --strict wants none; --allow RULE leaves some out"
-            )
+            count = f"{len(checked.found)} finding{'s' if len(checked.found) > 1 else ''}"
+            print_error(f"{count} in price books, and --strict wants none; --allow RULE leaves some out")
     sys.exit(max(checked.status, FAILED if refused else PUBLISHED))
 
 
