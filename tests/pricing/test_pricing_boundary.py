@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from assay.errors import PricingError
 from assay.pricing import PriceBook
 
 BOOK = """
@@ -88,20 +90,18 @@ def test_they_fail_when_the_book_changes_at_an_edge(tmp_path: Path, old: str, ne
     assert BOOK.count(old) == 1
     (tmp_path / "prices.toml").write_text(BOOK.replace(old, new))
     # Only the tests: a process each would take long.
-    space: dict[str, object] = {"__file__": str(tests)}
+    space: dict[str, Any] = {"__file__": str(tests)}
     exec(compile(tests.read_text(), str(tests), "exec"), space)
-    failed = 0
-    for inputs, total in space["PRICED"]:  # type: ignore[attr-defined]
-        try:
-            space["test_total_at_an_edge"](inputs, total)  # type: ignore[operator]
-        except Exception:
-            failed += 1
-    for inputs in space["REFUSED"]:  # type: ignore[attr-defined]
-        try:
-            space["test_refused_at_an_edge"](inputs)  # type: ignore[operator]
-        except BaseException:
-            failed += 1
-    assert failed
+    priced, refused = space["test_total_at_an_edge"], space["test_refused_at_an_edge"]
+    assert any(fails(priced, *case) for case in space["PRICED"]) or any(fails(refused, one) for one in space["REFUSED"])
+
+
+def fails(test: Any, *case: Any) -> bool:
+    try:
+        test(*case)
+    except (AssertionError, PricingError, pytest.fail.Exception):
+        return True
+    return False
 
 
 def test_a_book_without_edges_has_one_test(tmp_path: Path) -> None:
