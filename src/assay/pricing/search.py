@@ -120,7 +120,8 @@ class Search:
         base: dict[str, object] = {}
         for step in reversed(self.prober.steps):
             base |= step.example()
-        base.pop("document_id", None)
+        listed = frozenset().union(*(step.given() for step in self.prober.steps))
+        base = {name: value for name, value in base.items() if name != "document_id" and name not in listed}
         if self.prober.at(base).reason is None:
             return base
         for _, edge in self._edges[:_BESIDE]:

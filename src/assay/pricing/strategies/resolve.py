@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -14,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError, nearest
 from assay.money import Scaled, plain
 from assay.pricing.batch import POSITION, Amount, BatchRating, Note
+from assay.pricing.edges import Edge, Extreme, Place
 from assay.pricing.moments import instant, intersection, is_aware, shown_instant
 from assay.pricing.price_index import FOR_EVER, GROUP, NONE, PriceIndex
 from assay.pricing.price_list import END, ID, NAMED, START, TOLD, Asked, PriceList
@@ -21,6 +24,7 @@ from assay.pricing.price_rows import MATCH, PriceRow, window_text
 from assay.pricing.rating import Rating, Wording
 from assay.pricing.registry import register
 from assay.pricing.step import Columns, Step
+from assay.pricing.terms import Terms
 from assay.pricing.values import at_least_one
 
 NO_PRICE = "no price"
@@ -28,6 +32,9 @@ NO_PRICE = "no price"
 
 SEVERAL_PRICES = "several prices"
 """How it begins where several rows are for it, and none comes before the others."""
+
+_ROWS = 20
+"""Of so many rows of a list the edges are looked at beside each other step's."""
 
 _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "line_kind", "quantity"})
 """Inputs that only rows can bring."""
@@ -93,6 +100,31 @@ class Resolve(Step):
     def price_list(self) -> str:
         """The list's name."""
         return self.table
+
+    def place(self) -> Place:
+        """Before the charges."""
+        return Place.RESOLUTION
+
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The quantity breaks of the first rows, for what they are; all rows are looked at as a list."""
+        prices = terms.prices.get(self.table)
+        for row in () if prices is None else prices.rows[:_ROWS]:
+            given: dict[str, object] = {
+                name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None
+            }
+            if self.date is not None:
+                begins = row.valid_from or dt.date(2026, 1, 1)
+                given[self.date] = begins if row.valid_to is None or row.valid_from else row.valid_to - dt.timedelta(1)
+            if self.quantity is not None:
+                yield Edge(self.quantity, row.min_quantity or Decimal(1), None, given)
+            elif given:
+                name, value = next(iter(given.items()))
+                if isinstance(value, str | dt.date):
+                    yield Edge(name, value, None, {other: one for other, one in given.items() if other != name})
+
+    def extremes(self, terms: Terms) -> Iterable[Extreme]:
+        """None: what a list gives is in the list."""
+        return ()
 
     # The reference
 
