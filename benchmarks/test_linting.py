@@ -20,12 +20,12 @@ def tiers(count: int) -> list[dict[str, str]]:
 
 
 def rules() -> PriceBook:
-    """400 tiers, 100 tiers that are filled one after the other, 400 rates of 400 places, 100 thresholds."""
-    offers = [{"kind": "percent_off", "percent": "1", "at_least": str(100 * number)} for number in range(100, 0, -1)]
-    rates = [{"rate": str(number % 25), "place": f"P{number}"} for number in range(400)]
+    """450 tiers, 50 tiers that are filled one after the other, 450 rates of 450 places, 50 thresholds."""
+    offers = [{"kind": "percent_off", "percent": "1", "at_least": str(200 * number)} for number in range(50, 0, -1)]
+    rates = [{"rate": str(number % 25), "place": f"P{number}"} for number in range(450)]
     return book(
-        {"kind": "volume", "tiers": tiers(400)},
-        {"kind": "graduated", "tiers": tiers(100)},
+        {"kind": "volume", "tiers": tiers(450)},
+        {"kind": "graduated", "tiers": tiers(50)},
         {"kind": "stack", "mode": "exclusive", "rules": offers},
         {"kind": "tax", "table": rates},
     )

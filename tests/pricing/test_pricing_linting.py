@@ -472,3 +472,13 @@ def test_rows_of_a_list_that_tie_end_early_or_never_count_are_found() -> None:
             with pytest.raises(PricingError, match=words):
                 priced.quote(prices=prices, **one.example)
     assert rules(priced.lint()) == [("unchecked", None)]
+
+
+def test_rates_of_places_matter_at_their_places() -> None:
+    table = [{"rate": "19", "place": "DE"}, {"rate": "20", "place": "AT"}, {"rate": "20", "place": "FR"}]
+    flat = {"kind": "flat", "amount": "100"}
+    assert book(flat, {"kind": "tax", "table": table}).lint() == []
+    twice = book(flat, {"kind": "tax", "table": [*table, {"rate": "21", "place": "FR"}]})
+    (overlap,) = twice.lint()
+    assert (overlap.rule, overlap.example) == ("overlap", {"place": "FR"})
+    see_that_they_are_true(twice, [overlap])

@@ -153,7 +153,7 @@ class _Linter:
     def _refusals(self, axis: Axis, outcomes: Sequence[tuple[Point, Outcome]]) -> Iterator[Finding]:
         """Refused values between priced ones, and beyond the last edge."""
         fine = [place for place, (_, one) in enumerate(outcomes) if one.reason is None]
-        if not fine:
+        if not fine or isinstance(outcomes[0][0], str):
             return
         holes = [
             (before, after)
@@ -176,6 +176,8 @@ class _Linter:
             yield Finding(rule, message, dict(outcome.inputs), dict(outcomes[before][1].inputs), outcome.refused_by)
         last, _ = outcomes[fine[-1]]
         beyond = axis.beside(last)[2]
+        if beyond is None:
+            return
         outcome = axis.at(beyond)
         edge = last if last in axis.owners else beyond
         if outcome.reason is None or comes_again or edge not in axis.owners or self._applying(outcome):
