@@ -609,17 +609,14 @@ def test_a_price_that_was_corrected_again_and_again_is_left_to_the_reference() -
                 {"product": "p", "unit_price": "2", "valid_to": "2026-02-01"},
                 {"product": "p", "unit_price": "2", "valid_from": "2026-03-01"},
             ],
-            ("dates", "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-03-01 are not: no price for"),
+            ("dates", 'no row for product "p" at 2026-02-01 00:00 UTC'),
         ),
         (
             [
                 {"product": "p", "unit_price": "2", "valid_from": "2026-01-01", "valid_to": "2026-02-10"},
                 {"product": "p", "unit_price": "2", "valid_from": "2026-02-01"},
             ],
-            (
-                "dates",
-                "day 2026-02-01 (product p) is refused, and 2026-01-31 and 2026-02-10 are not: several prices for",
-            ),
+            ("overlap", ""),
         ),
         (
             [{"product": "p", "unit_price": "2"}, {"product": "p", "unit_price": "1", "min_quantity": 10}],

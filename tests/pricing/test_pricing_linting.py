@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from assay.errors import ConfigurationError, PricingError
 from assay.money import MINOR_UNITS
-from assay.pricing import RULES, Finding, PriceBook, RatesTable, Rating, Step, Wording, register
+from assay.pricing import RULES, Finding, PriceBook, PriceList, RatesTable, Rating, Step, Wording, register
 from assay.pricing.edges import Edge
 from assay.pricing.terms import Terms
 
@@ -443,3 +443,42 @@ def test_a_rate_that_the_row_brings_is_limited_by_a_maximum() -> None:
     fee = {"kind": "cost_plus", "multiplier": {"column": "factor"}}
     assert rules(book(fee).lint()) == [("unbounded", "cost_plus")]
     assert book(fee, {"kind": "maximum", "amount": "5000"}).lint() == []
+
+
+def test_rows_of_a_list_that_tie_end_early_or_never_count_are_found() -> None:
+    rows: list[Content] = [
+        {"id": "a", "product": "tea", "unit_price": "4", "valid_to": "2026-04-01"},
+        {"id": "b", "product": "tea", "unit_price": "4.4", "valid_from": "2026-04-02"},
+        {"id": "c", "product": "milk", "unit_price": "1"},
+        {"id": "d", "product": "milk", "unit_price": "2", "valid_from": "2026-05-01"},
+        {"id": "e", "product": "jam", "unit_price": "2"},
+        {"id": "f", "product": "jam", "unit_price": "3", "priority": 1},
+        {"id": "g", "product": "salt", "unit_price": "3", "valid_to": "2026-04-01"},
+        {"id": "h", "product": "salt", "unit_price": "4", "valid_from": "2026-04-01"},
+    ]
+    prices = {"list": PriceList(rows)}
+    resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "date": "day"}
+    priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}}, zone="Europe/Berlin")
+    found = priced.lint(prices=prices)
+    assert [(one.rule, one.example["product"]) for one in found] == [
+        ("dates", "tea"),
+        ("overlap", "milk"),
+        ("unreachable", "jam"),
+    ]
+    for one, words in zip(found, ["expired on 2026-04-01", "several prices for", None], strict=True):
+        if words is None:
+            assert priced.quote(prices=prices, **one.example).price_id == "f"
+        else:
+            with pytest.raises(PricingError, match=words):
+                priced.quote(prices=prices, **one.example)
+    assert rules(priced.lint()) == [("unchecked", None)]
+
+
+def test_rates_of_places_matter_at_their_places() -> None:
+    table = [{"rate": "19", "place": "DE"}, {"rate": "20", "place": "AT"}, {"rate": "20", "place": "FR"}]
+    flat = {"kind": "flat", "amount": "100"}
+    assert book(flat, {"kind": "tax", "table": table}).lint() == []
+    twice = book(flat, {"kind": "tax", "table": [*table, {"rate": "21", "place": "FR"}]})
+    (overlap,) = twice.lint()
+    assert (overlap.rule, overlap.example) == ("overlap", {"place": "FR"})
+    see_that_they_are_true(twice, [overlap])

@@ -19,6 +19,8 @@ from pydantic import BaseModel
 from assay.errors import ConfigurationError
 from assay.money import exact_decimal, minor_units, plain, round_to
 from assay.pricing.edges import NET
+from assay.pricing.list_linting import list_findings
+from assay.pricing.price_rows import MATCH
 from assay.pricing.probing import Outcome, Prober
 from assay.pricing.search import Axis, Point, Search
 from assay.pricing.step import Step
@@ -85,7 +87,7 @@ def lint(
         message = f"no inputs were found that can be priced; the last that were tried are refused: {_reason(outcome)}"
         return [Finding("unchecked", message, dict(search.base))]
     found = [*linter.along_axes(), *linter.reversed(), *linter.entries(), *linter.digits(), *linter.unbounded()]
-    found += linter.order()
+    found += [*linter.order(), *linter.lists()]
     rules, ids = list(RULES), search.prober.ids
     return sorted(found, key=lambda one: (rules.index(one.rule), ids.index(one.step) if one.step in ids else -1))
 
@@ -151,7 +153,7 @@ class _Linter:
     def _refusals(self, axis: Axis, outcomes: Sequence[tuple[Point, Outcome]]) -> Iterator[Finding]:
         """Refused values between priced ones, and beyond the last edge."""
         fine = [place for place, (_, one) in enumerate(outcomes) if one.reason is None]
-        if not fine:
+        if not fine or isinstance(outcomes[0][0], str):
             return
         holes = [
             (before, after)
@@ -174,6 +176,8 @@ class _Linter:
             yield Finding(rule, message, dict(outcome.inputs), dict(outcomes[before][1].inputs), outcome.refused_by)
         last, _ = outcomes[fine[-1]]
         beyond = axis.beside(last)[2]
+        if beyond is None:
+            return
         outcome = axis.at(beyond)
         edge = last if last in axis.owners else beyond
         if outcome.reason is None or comes_again or edge not in axis.owners or self._applying(outcome):
@@ -369,6 +373,29 @@ class _Linter:
                 first = next(after for (ahead, _), (behind, after) in pairwise(placed) if ahead > behind)
                 yield Finding("order", message, dict(outcome.inputs), None, first.id)
                 return
+
+    def lists(self) -> Iterator[Finding]:
+        """What is found in price lists, as far as the book's steps show it."""
+        terms = self._prober.terms
+        for step in self._steps:
+            prices = terms.prices.get(step.price_list() or "")
+            told: dict[str, int] = {}
+            for one in () if prices is None else list_findings(prices, terms.zone):
+                if told.get(one.rule, 0) >= _ALONE:
+                    continue
+                inputs = {name: value for name, value in self._search.base.items() if name not in MATCH}
+                inputs |= one.names
+                date, quantity = getattr(step, "date", None), getattr(step, "quantity", None)
+                if one.quantity is not None and quantity is not None:
+                    inputs[quantity] = one.quantity
+                if one.at is not None and date is not None:
+                    zoned = prices is not None and (prices.aware or prices.zone or terms.zone)
+                    inputs[date] = one.at if zoned else one.at.replace(tzinfo=None)
+                outcome = self._prober.at(inputs)
+                if one.rule != "unreachable" and outcome.refused_by != step.id:
+                    continue
+                told[one.rule] = told.get(one.rule, 0) + 1
+                yield Finding(one.rule, one.message, inputs, None, step.id)
 
     # Items to compare
 

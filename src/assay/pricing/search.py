@@ -13,7 +13,7 @@ from assay.pricing.edges import NET, UNITS, Edge
 from assay.pricing.probing import Outcome, Prober
 from assay.pricing.step import Step
 
-Point = Decimal | dt.date
+Point = Decimal | dt.date | str
 
 _FARTHEST = Decimal(10**12)
 """Larger than quantities and amounts are; items up to here are looked at."""
@@ -51,8 +51,10 @@ class Axis:
             found = self._known[value] = self.prober.at({**self.base, self.input: value})
         return found
 
-    def beside(self, value: Point) -> tuple[Point | None, Point, Point]:
-        """The values one smallest step before and after; None where there is none before."""
+    def beside(self, value: Point) -> tuple[Point | None, Point, Point | None]:
+        """The values one smallest step before and after; None where there is none, as of texts."""
+        if isinstance(value, str):
+            return None, value, None
         if isinstance(value, Decimal):
             unit = self.unit or Decimal(1)
             before = EXACT.subtract(value, unit)
@@ -62,7 +64,7 @@ class Axis:
 
     def points(self) -> list[Point]:
         """All values that have been looked at, in order."""
-        return sorted(value for value in self._known if isinstance(value, Decimal | dt.date))
+        return sorted(value for value in self._known if isinstance(value, Decimal | dt.date | str))
 
     def outcomes(self) -> Iterator[tuple[Point, Outcome]]:
         """All items that have been looked at, in order."""
@@ -120,8 +122,8 @@ class Search:
         base: dict[str, object] = {}
         for step in reversed(self.prober.steps):
             base |= step.example()
-        for name in ("document_id", *(name for step in self.prober.steps for name in step.given())):
-            base.pop(name, None)
+        listed = frozenset().union(*(step.given() for step in self.prober.steps))
+        base = {name: value for name, value in base.items() if name != "document_id" and name not in listed}
         if self.prober.at(base).reason is None:
             return base
         for _, edge in self._edges[:_BESIDE]:
@@ -153,9 +155,6 @@ class Search:
                 self._axis(name, {})
         for step, edge in outer:
             axis = self._axis(edge.input, edge.given, number=isinstance(edge.value, Decimal))
-            if isinstance(edge.value, str):
-                axis.at(edge.value)
-                continue
             axis.owners.setdefault(edge.value, []).append((step, edge.entry))
         for axis in self.axes.values():
             self._look(axis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from assay.errors import ConfigurationError, nearest
 from assay.money import Scaled, plain
 from assay.pricing.batch import POSITION, Amount, BatchRating, Note
-from assay.pricing.edges import Edge, Place
+from assay.pricing.edges import Edge, Extreme, Place
 from assay.pricing.moments import instant, intersection, is_aware, shown_instant
 from assay.pricing.price_index import FOR_EVER, GROUP, NONE, PriceIndex
 from assay.pricing.price_list import END, ID, NAMED, START, TOLD, Asked, PriceList
@@ -33,15 +33,15 @@ NO_PRICE = "no price"
 SEVERAL_PRICES = "several prices"
 """How it begins where several rows are for it, and none comes before the others."""
 
+_ROWS = 20
+"""Of so many rows of a list the edges are looked at beside each other step's."""
+
 _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "line_kind", "quantity"})
 """Inputs that only rows can bring."""
 
 
-# So many rows of a list are looked at for the days and quantities at which it prices otherwise.
-_LOOKED_AT = 200
 # Of more names than this none is looked for that is near: it would take longer than to price the row.
 _NEAR = 1000
-_ANY_DAY = dt.date(2026, 1, 1)
 
 
 def _by_input(value: object) -> object:
@@ -106,42 +106,29 @@ class Resolve(Step):
         return self.table
 
     def place(self) -> Place:
-        """Before what it gives is read."""
+        """Before the charges."""
         return Place.RESOLUTION
 
-    def edges(self, terms: Terms) -> Iterator[Edge]:
-        """The days on which prices for the same begin and end, and their quantity breaks; of the first rows only."""
+    def edges(self, terms: Terms) -> Iterable[Edge]:
+        """The quantity breaks of the first rows, for what they are; all rows are looked at as a list."""
         prices = terms.prices.get(self.table)
-        rows = [] if prices is None else [row for row in prices.rows[:_LOOKED_AT] if row.is_known(terms.known_at)]
-        groups: dict[tuple[str | None, ...], list[PriceRow]] = {}
-        for row in rows:
-            groups.setdefault(row.match, []).append(row)
-        for match, group in groups.items():
-            given: dict[str, object] = {name: match[place] for place, name in enumerate(MATCH) if name != "currency"}
-            given |= {"currency": match[MATCH.index("currency")]} if match[MATCH.index("currency")] else {}
-            named = next((name for name, value in given.items() if isinstance(value, str)), None)
-            if named is not None:
-                rest = {name: value for name, value in given.items() if name != named}
-                yield Edge(named, str(given[named]), None, self._reached(group[0], rest))
-            for row in group:
-                reached = self._reached(row, given)
-                if self.date is not None:
-                    rest = {name: value for name, value in reached.items() if name != self.date}
-                    yield from (Edge(self.date, day, None, rest) for day in _days(row, group))
-                if self.quantity is not None and row.min_quantity:
-                    rest = {name: value for name, value in reached.items() if name != self.quantity}
-                    yield Edge(self.quantity, row.min_quantity, None, rest)
+        for row in () if prices is None else prices.rows[:_ROWS]:
+            given: dict[str, object] = {
+                name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None
+            }
+            if self.date is not None:
+                begins = row.valid_from or dt.date(2026, 1, 1)
+                given[self.date] = begins if row.valid_to is None or row.valid_from else row.valid_to - dt.timedelta(1)
+            if self.quantity is not None:
+                yield Edge(self.quantity, row.min_quantity or Decimal(1), None, given)
+            elif given:
+                name, value = next(iter(given.items()))
+                if isinstance(value, str | dt.date):
+                    yield Edge(name, value, None, {other: one for other, one in given.items() if other != name})
 
-    def _reached(self, row: PriceRow, given: Mapping[str, object]) -> dict[str, object]:
-        """Inputs for which a row holds."""
-        day = row.valid_from if type(row.valid_from) is dt.date else _ANY_DAY
-        quantity = {} if self.quantity is None else {self.quantity: row.min_quantity or Decimal(1)}
-        return {**given, **quantity, **({} if self.date is None else {self.date: day})}
-
-    def example(self) -> dict[str, object]:
-        """Any day, and nobody in particular."""
-        nobody = dict.fromkeys(name for name in MATCH if name != "currency")
-        return super().example() | nobody | ({} if self.date is None else {self.date: _ANY_DAY})
+    def extremes(self, terms: Terms) -> Iterable[Extreme]:
+        """None: what a list gives is in the list."""
+        return ()
 
     # The reference
 
@@ -336,17 +323,6 @@ def _search(index: PriceIndex, facts: pl.DataFrame, columns: Sequence[pl.Series]
     rows = pl.Series(index.find(groups, known, units, valid))
     found = facts.select(pl.all().gather(rows.set(rows < 0, None)))
     return found.to_struct("found")
-
-
-def _days(row: PriceRow, group: Sequence[PriceRow]) -> Iterator[dt.date]:
-    """The days on which a row begins, and on which it ends while others for the same go on."""
-    if type(row.valid_from) is dt.date:
-        yield row.valid_from
-    last = row.valid_to
-    if type(last) is dt.date and any(
-        other.valid_to is None or (type(other.valid_to) is dt.date and other.valid_to > last) for other in group
-    ):
-        yield last
 
 
 def _strange(prices: PriceList, asked: Asked) -> str | None:
