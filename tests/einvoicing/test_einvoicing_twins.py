@@ -145,6 +145,7 @@ def test_the_official_verdict_forgives_as_much_as_its_own_tests(
 ) -> None:
     given_type = {"cbc:InvoiceTypeCode": "380"} if syntax == "UBL" else {"cii_type": "380"}
     document = Document.model_validate(_off(SMALL | given_type, path, Decimal(by)))
+    assert by_twin([document]) == [by_reference(document)]
     found = {one.rule: one for one in check(document)}[rule]
     assert (found.exact, found.official) == ("error", ubl if syntax == "UBL" else cii)
 
@@ -156,7 +157,9 @@ def test_categories_without_tax_are_strict_in_one_syntax_alone(category: str, ub
     line = {"id": "1", "net": "100", "category": category, "percent": percent}
     for given_type, official in (({"cbc:InvoiceTypeCode": "380"}, ubl), ({"cii_type": "380"}, cii)):
         made = SMALL | given_type | {"breakdown": [subtotal], "lines": [line]}
-        found = {one.rule: one for one in check(Document.model_validate(made))}
+        document = Document.model_validate(made)
+        assert by_twin([document]) == [by_reference(document)]
+        found = {one.rule: one for one in check(document)}
         assert found[f"BR-{category}-08"].official == official
         assert found[f"BR-{category}-08"].exact == "error"
 

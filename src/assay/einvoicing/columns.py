@@ -33,6 +33,9 @@ DOC: Final = "_doc"
 _STEP: Final = "_step"
 _PLACE: Final = "_place"
 
+#: Documents that are checked together.
+_AT_ONCE: Final = 2_000
+
 _ZERO: Final = pl.lit(Decimal(0), AMOUNT)
 _NOTHING: Final = pl.lit(None, AMOUNT)
 _TRUE: Final = pl.lit(value=True)
@@ -52,6 +55,19 @@ def check_documents(rows: pl.LazyFrame) -> pl.LazyFrame:
     XRechnung extension alone), `adds_up` and `adds_up_officially` (by the exact and by the official verdict), and
     `findings`: a list of `CHECK`, of all that fails by either. `issued` becomes `2026-01-31` in both syntaxes.
     """
+    schema = _checked(rows).collect_schema()
+    # What documents are taken apart into is many times as large as they are: some of them at a time.
+    return rows.map_batches(
+        _in_parts, schema=schema, predicate_pushdown=False, projection_pushdown=False, slice_pushdown=False
+    )
+
+
+def _in_parts(rows: pl.DataFrame) -> pl.DataFrame:
+    parts = [rows.slice(begin, _AT_ONCE) for begin in range(0, max(rows.height, 1), _AT_ONCE)]
+    return pl.concat([_checked(part.lazy()).collect() for part in parts])
+
+
+def _checked(rows: pl.LazyFrame) -> pl.LazyFrame:
     docs = _documents(rows)
     failed = (
         _checks(docs)

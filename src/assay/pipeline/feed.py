@@ -102,8 +102,10 @@ class FileFeed:
 
     def hashes(self, read: Mapping[str, str | None], known: KnownFiles) -> list[str | None]:
         """As they were read, or as they are known from an earlier run."""
+        unread = [file.path for name, file in self._files.items() if file.path is not None and not read.get(name)]
+        hashes = known.hashes(unread)
         return [
-            read.get(name) or (known.sha256(file.path) if file.path is not None else None)
+            read.get(name) or (hashes.get(file.path) if file.path is not None else None)
             for name, file in self._files.items()
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,8 @@ from assay.runs.tables import FILES
 
 #: A file that changed so shortly before it was read may change once more without another time of change.
 _RACY_NANOSECONDS: Final = 2_000_000_000
+#: So many files are asked for in one statement.
+_AT_ONCE: Final = 500
 
 
 def stat_of(path: Path) -> str | None:
@@ -42,9 +44,21 @@ class KnownFiles:
 
     def sha256(self, path: Path) -> str | None:
         """The hash of the file's bytes, if it is known."""
-        query = sa.select(FILES.c.sha256).where(FILES.c.path == _key(path), FILES.c.stat == stat_of(path))
+        return self.hashes([path]).get(path)
+
+    def hashes(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """The hashes of those files of which it is known."""
+        keys = {_key(path): path for path in paths}
+        found: dict[Path, str] = {}
         with self._engine.connect() as connection:
-            return connection.scalar(query)
+            for begin in range(0, len(keys), _AT_ONCE):
+                some = list(keys)[begin : begin + _AT_ONCE]
+                query = sa.select(FILES.c.path, FILES.c.stat, FILES.c.sha256).where(FILES.c.path.in_(some))
+                for key, stat, digest in connection.execute(query):
+                    if stat == stat_of(keys[key]):
+                        found[keys[key]] = digest
+        # Two ways to write a path may be there.
+        return {path: found[keys[_key(path)]] for path in paths if keys[_key(path)] in found}
 
     def read(self, path: Path) -> str:
         """The hash of the file's bytes, read where it is not known.
@@ -75,9 +89,9 @@ class KnownFiles:
         ]
         try:
             with self._engine.begin() as connection:
-                for row in kept:
-                    connection.execute(FILES.delete().where(FILES.c.path == row["path"]))
                 if kept:
+                    gone = FILES.delete().where(FILES.c.path == sa.bindparam("gone"))
+                    connection.execute(gone, [{"gone": row["path"]} for row in kept])
                     connection.execute(FILES.insert(), kept)
         except sa.exc.IntegrityError:
             # Another run has noted the same file in this moment: it will be read once more, that is all.
