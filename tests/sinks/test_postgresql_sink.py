@@ -319,5 +319,5 @@ def test_a_pipeline_merges_into_it(shop: Shop, project: Path, monkeypatch: pytes
     assert pipeline.run().status == "published"
     (project / "m.jsonl").write_text('{"k": "a", "v": 5}\n')
     result = pipeline.run()
-    assert (result.status, result.outputs["totals"]["mode"]) == ("published", "replace")
+    assert (result.status, result.outputs["totals"]["mode"]) == ("published", "merge")
     assert shop.execute("SELECT k, v FROM totals ORDER BY k") == [("a", 6), ("b", 2)]
