@@ -45,15 +45,14 @@ def parsed_step(value: object) -> object:
     if isinstance(value, Step) or not isinstance(value, Mapping):
         return value
     kind = value.get("kind")
-    known = strategy_kinds()
     if not isinstance(kind, str):
         near = next((str(key) for key in value if key not in Step.model_fields and nearest(str(key), ["kind"])), None)
-        meant = f"; did you mean kind by {near}?" if near else f": {', '.join(known)}"
+        meant = f"; did you mean kind by {near}?" if near else f": {', '.join(strategy_kinds())}"
         raise PydanticCustomError("step_kind", "say the kind of step{meant}", {"meant": meant})
     try:
         found = strategy(kind)
     except UnknownNameError as error:
-        near = nearest(kind, known)
+        near = nearest(kind, strategy_kinds())
         reason = f'no pricing strategy "{kind}". Did you mean "{near}"?' if near else error.message
         raise PydanticCustomError("step_kind", "{reason}", {"reason": reason}) from error
     return found.model_validate(dict(value))
