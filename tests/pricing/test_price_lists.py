@@ -646,3 +646,10 @@ def test_the_linter_finds_holes_ties_and_cliffs_of_a_list(rows: Rows, found: tup
         else:
             with pytest.raises(PricingError):
                 resolved.quote(prices=prices, **example)
+
+
+@pytest.mark.parametrize("known_at", ["9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00"])
+def test_an_instant_that_utc_cannot_write_is_refused(known_at: str) -> None:
+    prices = {"list": PriceList([{"unit_price": "2"}])}
+    with pytest.raises(ConfigurationError, match="outside the years 1 to 9999 in UTC"):
+        book().quote(quantity=1, prices=prices, known_at=known_at)

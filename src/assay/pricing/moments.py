@@ -103,7 +103,7 @@ def known_instant(value: object, where: str) -> int:
     """Microseconds since the epoch of a datetime with a zone, or of its text in ISO 8601.
 
     Raises:
-        ConfigurationError: It is something else, or has no zone.
+        ConfigurationError: It is something else, has no zone, or has no year in UTC that can be written.
     """
     moment = value
     if isinstance(value, str):
@@ -120,6 +120,12 @@ def known_instant(value: object, where: str) -> int:
             f'"{moment.isoformat()}Z"',
             where=where,
         )
+    try:
+        moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise ConfigurationError(
+            f"{moment.isoformat()} is outside the years {dt.MINYEAR} to {dt.MAXYEAR} in UTC", where=where
+        ) from None
     return (moment - _EPOCH) // _MICROSECOND
 
 
