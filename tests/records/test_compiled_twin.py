@@ -469,8 +469,8 @@ def test_a_clean_flat_feed_is_cut_and_a_change_of_its_look_is_learnt() -> None:
     after = [f'{{"b": "x{n}", "a": "{n}"}}' for n in range(2000)]
     data = "\n".join([*before, *after]).encode()
     referred = compare(model, data, batch_bytes=4000)
-    # What comes while the new look is not yet known.
-    assert 0 < referred < 800
+    # At most what comes while the new look is not yet known.
+    assert referred < 800
 
 
 def test_bad_records_cost_themselves_only() -> None:
