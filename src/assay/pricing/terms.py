@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
 from assay.errors import ConfigurationError, nearest
 from assay.money import MAX_MINOR_UNITS, Rounding, minor_units
@@ -91,15 +91,8 @@ class Terms:
         Raises:
             ConfigurationError: It was not given.
         """
-        if name not in self.tables:
-            near = nearest(name, self.tables)
-            given = f"; given: {', '.join(self.tables)}" if self.tables else ""
-            meant = f' ("{near}" is near)' if near else ""
-            raise ConfigurationError(
-                f'the book asks for the rates "{name}": give rates={{"{name}": {{"USD": "1.08", ...}}}}, or a '
-                f"RatesTable{given}{meant}"
-            )
-        return self.tables[name]
+        how = f'rates={{"{name}": {{"USD": "1.08", ...}}}}, or a RatesTable'
+        return _given(self.tables, name, f'the book asks for the rates "{name}": give {how}')
 
     def price_list(self, name: str) -> PriceList:
         """A price list by name.
@@ -107,11 +100,17 @@ class Terms:
         Raises:
             ConfigurationError: It was not given.
         """
-        if name not in self.prices:
-            near = nearest(name, self.prices)
-            given = f"; given: {', '.join(self.prices)}" if self.prices else ""
-            meant = f' ("{near}" is near)' if near else ""
-            raise ConfigurationError(
-                f'the book asks for the prices "{name}": give prices={{"{name}": PriceList(...)}}{given}{meant}'
-            )
-        return self.prices[name]
+        how = f'prices={{"{name}": PriceList(...)}}'
+        return _given(self.prices, name, f'the book asks for the prices "{name}": give {how}')
+
+
+T = TypeVar("T")
+
+
+def _given(tables: Mapping[str, T], name: str, lacking: str) -> T:
+    if name not in tables:
+        near = nearest(name, tables)
+        given = f"; given: {', '.join(tables)}" if tables else ""
+        meant = f' ("{near}" is near)' if near else ""
+        raise ConfigurationError(f"{lacking}{given}{meant}")
+    return tables[name]

@@ -78,26 +78,13 @@ class Price:
         """Load the book and check its inputs against the columns."""
         where = f"step {self.name}" + (f" ({self.book})" if isinstance(self.book, str) else "")
         book = self.book if isinstance(self.book, PriceBook) else PriceBook.load(book_file(self.book, context, where))
-        for name in sorted(book.rate_tables() - self.rates.keys()):
-            near = nearest(name, self.rates)
-            meant = f'; given is "{near}"' if near else ""
-            raise ConfigurationError(
-                f'the book asks for the rates "{name}": give rates={{"{name}": Table(...)}}, a table with the columns '
-                f"currency and rate, or EcbRates(...){meant}",
-                where=where,
-            )
+        rates_are = "a table with the columns currency and rate, or EcbRates(...)"
+        _see_given("rates", book.rate_tables(), self.rates, rates_are, where)
+        _see_given("prices", book.price_lists(), self.prices, "a table with the columns of a price list", where)
         for name, table in self.rates.items():
             lacking = [column for column in ("currency", "rate") if column not in table.columns()]
             if lacking:
                 raise ConfigurationError(f"the rates {name} have no column {', '.join(lacking)}", where=where)
-        for name in sorted(book.price_lists() - self.prices.keys()):
-            near = nearest(name, self.prices)
-            meant = f'; given is "{near}"' if near else ""
-            raise ConfigurationError(
-                f'the book asks for the prices "{name}": give prices={{"{name}": Table(...)}}, a table with the '
-                f"columns of a price list{meant}",
-                where=where,
-            )
         for name, listed in self.prices.items():
             if not callable(getattr(listed, "read", None)):
                 raise ConfigurationError(
@@ -145,6 +132,16 @@ class Price:
 def _says(reason: str) -> pl.Expr:
     """Whether a step of the book has said this."""
     return pl.col("pricing_error").str.contains(f"^[^:]*: {reason} ")
+
+
+def _see_given(kind: str, asked: frozenset[str], given: Mapping[str, object], what: str, where: str) -> None:
+    """See that all tables are given that a book asks for by name."""
+    for name in sorted(asked - given.keys()):
+        near = nearest(name, given)
+        meant = f'; given is "{near}"' if near else ""
+        raise ConfigurationError(
+            f'the book asks for the {kind} "{name}": give {kind}={{"{name}": Table(...)}}, {what}{meant}', where=where
+        )
 
 
 @contextmanager
