@@ -109,3 +109,58 @@ def test_a_book_without_edges_has_one_test(tmp_path: Path) -> None:
     text = written(tmp_path, content).read_text()
     assert '({}, "9.50"),' in text
     assert "REFUSED" not in text
+
+
+BY_TIME = """
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "time_of_use"
+zone = "Europe/Berlin"
+rates = [{ unit_price = "0.20" }, { unit_price = "0.30", start = "08:00", end = "20:00", weight = 1 }]
+
+[[steps]]
+kind = "minimum"
+amount = "5"
+"""
+
+BY_COLUMNS = """
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "volume"
+tiers = [{ up_to = "10", unit_price = { column = "few" } }, { unit_price = { column = "many" } }]
+"""
+
+SMALL = """
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "per_unit"
+unit_price = "0.10"
+
+[[steps]]
+kind = "tax"
+table = [{ rate = "19", valid_to = 2026-03-10 }, { rate = "20", valid_from = 2026-03-10 }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "old", "new"),
+    [
+        (BY_TIME, '"08:00"', '"09:30"'),
+        (BY_TIME, '"20:00"', '"21:00"'),
+        (BY_COLUMNS, 'up_to = "10"', 'up_to = "12"'),
+        (SMALL, "2026-03-10", "2026-03-11"),
+    ],
+    ids=["begins later", "ends later", "other tier", "other day"],
+)
+def test_items_are_so_large_that_an_edge_shows(tmp_path: Path, content: str, old: str, new: str) -> None:
+    tests = written(tmp_path, content)
+    status, told = run(tests)
+    assert status == 0, told
+    (tmp_path / "prices.toml").write_text(content.replace(old, new))
+    assert run(tests)[0] == 1

@@ -482,3 +482,16 @@ def test_rates_of_places_matter_at_their_places() -> None:
     (overlap,) = twice.lint()
     assert (overlap.rule, overlap.example) == ("overlap", {"place": "FR"})
     see_that_they_are_true(twice, [overlap])
+
+
+def test_an_entry_that_shows_only_in_large_quantities_matters() -> None:
+    rates = [{"unit_price": "0.20"}, {"unit_price": "0.30", "start": "08:00", "end": "20:00", "weight": 1}]
+    by_time = {"kind": "time_of_use", "zone": "Europe/Berlin", "rates": rates}
+    assert book(by_time, {"kind": "minimum", "amount": "5"}).lint() == []
+
+
+def test_a_dated_list_whose_first_rows_tie_is_looked_at() -> None:
+    rows = [{"unit_price": "1", "valid_to": "2026-04-01"}, {"unit_price": "2", "valid_from": "2026-03-01"}]
+    resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "date": "day"}
+    priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}})
+    assert rules(priced.lint(prices={"list": PriceList(rows)})) == [("overlap", "resolve")]

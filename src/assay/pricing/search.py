@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -153,9 +153,14 @@ class Search:
         for name in driving:
             if name in self.base:
                 self._axis(name, {})
+        groups: dict[object, list[tuple[Step, Edge]]] = {}
         for step, edge in outer:
-            axis = self._axis(edge.input, edge.given, number=isinstance(edge.value, Decimal))
-            axis.owners.setdefault(edge.value, []).append((step, edge.entry))
+            groups.setdefault(_key(edge.input, edge.given), []).append((step, edge))
+        for found in groups.values():
+            _, first = found[0]
+            axis = self._telling_axis(first.input, first.given, [edge for _, edge in found])
+            for step, edge in found:
+                axis.owners.setdefault(edge.value, []).append((step, edge.entry))
         for axis in self.axes.values():
             self._look(axis)
         for step, edge in (one for one in inner if one[1].input == UNITS):
@@ -163,11 +168,30 @@ class Search:
         for step, edge in (one for one in inner if one[1].input == NET):
             self._locate_net(step, edge)
 
-    def _axis(self, name: str, given: Mapping[str, object], *, number: bool = True) -> Axis:
-        key = (name, tuple(sorted(given.items(), key=lambda item: item[0])))
-        if key not in self.axes:
-            self.axes[key] = Axis(name, {**self.base, **given}, self._unit(name) if number else None, self.prober)
-        return self.axes[key]
+    def _telling_axis(self, name: str, given: Mapping[str, object], edges: Sequence[Edge]) -> Axis:
+        """The axis of edges of one input, with quantities and amounts so large that totals show as many as can be."""
+        best, most = self._new_axis(name, given, edges), 0
+        told = [edge for edge in edges if not isinstance(edge.value, str)]
+        driving = self._driving()
+        larger = (
+            {} if name in driving else {one: self.base[one] for one in driving if one in self.base and one not in given}
+        )
+        for size in range(_SIZES if larger else 0):
+            grown = {one: Decimal(10) ** size * value for one, value in larger.items() if isinstance(value, Decimal)}
+            axis = self._new_axis(name, {**given, **grown}, edges)
+            shown = sum(len({axis.at(one).priced for one in axis.beside(edge.value)}) > 1 for edge in told)
+            if shown > most:
+                best, most = axis, shown
+            if most == len(told):
+                break
+        return self.axes.setdefault(_key(name, given), best)
+
+    def _axis(self, name: str, given: Mapping[str, object]) -> Axis:
+        return self.axes.setdefault(_key(name, given), self._new_axis(name, given))
+
+    def _new_axis(self, name: str, given: Mapping[str, object], edges: Sequence[Edge] = ()) -> Axis:
+        number = not edges or isinstance(edges[0].value, Decimal)
+        return Axis(name, {**self.base, **given}, self._unit(name) if number else None, self.prober)
 
     def _unit(self, name: str) -> Decimal | None:
         if name in self._smallest:
@@ -222,6 +246,10 @@ class Search:
             if found:
                 return
         self.unlocated.append((step, edge))
+
+
+def _key(name: str, given: Mapping[str, object]) -> tuple[str, tuple[tuple[str, object], ...]]:
+    return name, tuple(sorted(given.items(), key=lambda item: item[0]))
 
 
 def _crossings(axis: Axis, step: str, wanted: Decimal, *, passed: bool) -> Iterator[Decimal]:

@@ -143,9 +143,10 @@ class Step(BaseModel):
                 yield Extreme({column.column: Decimal(10**6)}, {column.column: Decimal(10**9)}, what)
 
     def example(self) -> dict[str, object]:
-        """Inputs that it can price: where a search begins."""
+        """Inputs that it can price: where a search begins. Prices differ, so that it shows which of them applies."""
         found: dict[str, object] = dict.fromkeys(sorted(self.inputs()), Decimal(1))
-        return found | {column.column: Decimal(10) for money, column in _columns(self) if money}
+        prices = dict.fromkeys(column.column for money, column in _columns(self) if money)
+        return found | {name: Decimal(10 + place) for place, name in enumerate(prices)}
 
     def apply(self, at: Rating) -> None:
         """Price one item: the reference."""

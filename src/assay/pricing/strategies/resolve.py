@@ -40,6 +40,7 @@ _ROWS_OWN = frozenset({*MATCH, "date", "document_id", "known_at", "line_id", "li
 """Inputs that only rows can bring."""
 
 
+_ANY_DAY = dt.date(2026, 1, 1)
 # Of more names than this none is looked for that is near: it would take longer than to price the row.
 _NEAR = 1000
 
@@ -117,14 +118,17 @@ class Resolve(Step):
                 name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None
             }
             if self.date is not None:
-                begins = row.valid_from or dt.date(2026, 1, 1)
+                begins = row.valid_from or _ANY_DAY
                 given[self.date] = begins if row.valid_to is None or row.valid_from else row.valid_to - dt.timedelta(1)
             if self.quantity is not None:
                 yield Edge(self.quantity, row.min_quantity or Decimal(1), None, given)
-            elif given:
-                name, value = next(iter(given.items()))
-                if isinstance(value, str | dt.date):
-                    yield Edge(name, value, None, {other: one for other, one in given.items() if other != name})
+            elif (name := next((one for one in MATCH if one in given), None)) is not None:
+                value = str(given.pop(name))
+                yield Edge(name, value, None, given)
+
+    def example(self) -> dict[str, object]:
+        """Any day, and nobody in particular."""
+        return super().example() | ({} if self.date is None else {self.date: _ANY_DAY})
 
     def extremes(self, terms: Terms) -> Iterable[Extreme]:
         """None: what a list gives is in the list."""
