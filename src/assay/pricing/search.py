@@ -187,7 +187,10 @@ class Search:
         return self.axes.setdefault(_key(name, given), best)
 
     def _axis(self, name: str, given: Mapping[str, object]) -> Axis:
-        return self.axes.setdefault(_key(name, given), self._new_axis(name, given))
+        key = _key(name, given)
+        if key not in self.axes:
+            self.axes[key] = self._new_axis(name, given)
+        return self.axes[key]
 
     def _new_axis(self, name: str, given: Mapping[str, object], edges: Sequence[Edge] = ()) -> Axis:
         number = not edges or isinstance(edges[0].value, Decimal)
