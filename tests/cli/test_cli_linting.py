@@ -101,3 +101,15 @@ def test_what_the_model_limits_the_book_need_not(shop: Path) -> None:
     told = "  warning: step price: tax: its rate comes from the input tax_rate, and the book sets no limit"
     assert told in assay("check", "orders").stdout
     assert document(assay("check", "orders", "--json"))["findings"][0]["step"] == "price"
+
+
+def test_a_book_whose_prices_are_in_a_list_says_who_looks_at_both(project: Path) -> None:
+    steps = '[[steps]]\nkind = "resolve"\ntable = "list"\ngives = ["unit_price"]\n\n[[steps]]\nkind = "per_unit"\n'
+    head = 'currency = "EUR"\nrounding = "half_up"\n\n'
+    (project / "listed.toml").write_text(head + steps + 'unit_price = { column = "unit_price" }\n')
+    checked = assay("check", "listed.toml")
+    assert 'its prices are in the list "list", which a pipeline gives: assay check PIPELINE' in checked.stdout
+    refused = assay("check", "listed.toml", "--write-tests", "test_listed.py")
+    assert refused.exit_code == 2
+    assert 'listed.toml: its prices are in the list "list"' in refused.stderr
+    assert not (project / "test_listed.py").exists()

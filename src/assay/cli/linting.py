@@ -12,7 +12,7 @@ from assay.cli.console import safe, say
 from assay.errors import ConfigurationError, unknown_name
 
 if TYPE_CHECKING:
-    from assay.pricing import Finding
+    from assay.pricing import Finding, PriceBook
 
 BOOKS = (".toml", ".json")
 
@@ -63,9 +63,18 @@ def lint_book(file: str) -> list[Found]:
     Raises:
         ConfigurationError: It cannot be read, or is wrong.
     """
-    from assay.pricing import PriceBook  # noqa: PLC0415 - --help shall not wait for it
+    from assay.pricing import Finding, PriceBook  # noqa: PLC0415 - --help shall not wait for it
 
-    return [Found(file, None, one) for one in PriceBook.load(file).lint()]
+    book = PriceBook.load(file)
+    if lists := _listed(book):
+        what = f"its prices are in {lists}, which a pipeline gives: assay check PIPELINE looks at both"
+        return [Found(file, None, Finding("unchecked", what, {}))]
+    return [Found(file, None, one) for one in book.lint()]
+
+
+def _listed(book: PriceBook) -> str:
+    """The price lists that a book asks for."""
+    return ", ".join(f'the list "{name}"' for name in sorted(book.price_lists()))
 
 
 def wanted(found: Sequence[Found], allowed: Collection[str]) -> list[Found]:
@@ -92,8 +101,13 @@ def write_tests(book: Path, to: Path, *, force: bool) -> int:
     from assay.pricing import PriceBook  # noqa: PLC0415 - --help shall not wait for it
 
     folder = to.resolve().parent
+    loaded = PriceBook.load(book)
+    if lists := _listed(loaded):
+        raise ConfigurationError(
+            f"its prices are in {lists}: boundary tests are written of books that hold their prices", where=str(book)
+        )
     try:
-        text = PriceBook.load(book).boundary_tests(Path(os.path.relpath(book.resolve(), folder)).as_posix())
+        text = loaded.boundary_tests(Path(os.path.relpath(book.resolve(), folder)).as_posix())
         with to.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:

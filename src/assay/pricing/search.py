@@ -173,9 +173,8 @@ class Search:
         best, most = self._new_axis(name, given, edges), 0
         told = [edge for edge in edges if not isinstance(edge.value, str)]
         driving = self._driving()
-        larger = (
-            {} if name in driving else {one: self.base[one] for one in driving if one in self.base and one not in given}
-        )
+        free = [] if name in driving else [one for one in driving if one in self.base and one not in given]
+        larger = {one: self.base[one] for one in free}
         for size in range(_SIZES if larger else 0):
             grown = {one: Decimal(10) ** size * value for one, value in larger.items() if isinstance(value, Decimal)}
             axis = self._new_axis(name, {**given, **grown}, edges)
