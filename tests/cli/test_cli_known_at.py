@@ -161,6 +161,15 @@ def test_rows_without_a_price_and_with_several_are_rejects(shop: Path) -> None:
     assert '"t1" (row 4) and "t2" (row 5) both hold from 2026-03-01' in shown
 
 
+def test_a_list_without_rows_publishes_nothing(shop: Path) -> None:
+    assert assay("run", "shop").exit_code == 0
+    (shop / "prices.csv").write_text(MARCH.splitlines()[0] + "\n")
+    done = assay("run", "shop")
+    assert done.exit_code == 2
+    assert "prices list: the table prices has no rows: was its file cut off?" in done.stderr
+    assert pl.read_parquet(shop / "out/lines/*.parquet").height == 3
+
+
 def test_a_replay_prices_by_what_the_run_knew(shop: Path) -> None:
     (shop / "prices.csv").write_text(APRIL)
     run = document(assay("run", "shop", "--known-at", AS_IN_MARCH, "--json"))["id"]

@@ -22,7 +22,7 @@ from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.processing import Processing
 from assay.pipeline.progress import Progress, Report
 from assay.pipeline.steps import BoundDocumentPrice, BoundPrice, Price
-from assay.pipeline.steps.price import book_file, list_of
+from assay.pipeline.steps.price import book_file, read_list
 from assay.pricing import Difference, Inputs, PriceBook, PriceList
 from assay.pricing.difference import Measure
 from assay.pricing.moments import local_day_expr
@@ -224,7 +224,7 @@ def _lists(pricing: _Bound, files: Mapping[str, str], context: Context) -> dict[
             raise ConfigurationError(f"the prices {name} are no file, and none can stand in for them", where=where)
         here = Path(file)
         path = str(here.resolve()) if here.exists() else file
-        made[name] = list_of(name, replace(table, path=path).read(context.lookup))
+        made[name], _ = read_list(name, replace(table, path=path), context.lookup)
     return made
 
 

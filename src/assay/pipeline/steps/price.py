@@ -103,7 +103,7 @@ class Price:
                 pl.LazyFrame(schema=visible(schema)),
                 inputs=inputs,
                 rates={name: _none_of(table) for name, table in self.rates.items()},
-                prices={name: list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
+                prices={name: _list_of(name, table.columns().to_frame()) for name, table in self.prices.items()},
                 known_at=known_at,
                 receipts=self.receipts,
                 errors="column",
@@ -175,8 +175,19 @@ def book_file(book: str, context: Context, where: str) -> Path:
     raise ConfigurationError(f'there is no price book "{context.fill(book)}": looked in {looked}{meant}', where=where)
 
 
-def list_of(name: str, frame: pl.DataFrame) -> PriceList:
-    """The price list of a table."""
+def read_list(name: str, listed: Readable, context: LookupContext) -> tuple[PriceList, pl.DataFrame]:
+    """The price list of a table, and its rows.
+
+    Raises:
+        ConfigurationError: It is no price list, or has no rows, so that nothing would be priced.
+    """
+    frame = listed.read(context)
+    if not frame.height:
+        raise ConfigurationError(f"the table {listed.name} has no rows: was its file cut off?", where=f"prices {name}")
+    return _list_of(name, frame), frame
+
+
+def _list_of(name: str, frame: pl.DataFrame) -> PriceList:
     try:
         return PriceList(frame)
     except ConfigurationError as error:
@@ -217,9 +228,8 @@ class _Pricing:
             self._rates[name] = RatesTable(opened.frame)
             fingerprints.append(opened.fingerprint if "known_from" not in keys else whole_hash(opened.frame))
         for name, listed in self.definition.prices.items():
-            frame = listed.read(self.context)
             with _named(self.name):
-                self._prices[name] = list_of(name, frame)
+                self._prices[name], frame = read_list(name, listed, self.context)
             fingerprints.append(whole_hash(frame))
         if self.known_at is not None:
             fingerprints.append(f"known at {known_instant(self.known_at, where=f'step {self.name}, known_at')}")
