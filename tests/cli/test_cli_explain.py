@@ -259,6 +259,17 @@ def test_what_a_later_run_has_replaced_is_said(shop: Path) -> None:
     assert f"note: run {second} has replaced what run {first} published" in done.stdout
 
 
+def test_what_was_made_elsewhere_is_looked_at_last(shop: Path) -> None:
+    first = document(assay("run", "shop", "--json"))["id"]
+    (shop / "all.jsonl").write_text(LINES + '{"order": "d", "n": 1, "qty": "1"}\n')
+    other = document(assay("run", "shop", "--input", "all.jsonl", "--output", "check", "--json"))["id"]
+    assert assay("explain", "shop", "a/1").stdout.startswith(f"a / 1  run {first} of shop")
+    told = assay("explain", "shop", "d/1").stdout
+    assert told.startswith(f"d / 1  run {other} of shop")
+    assert f"note: run {other} published to {shop / 'check'}" in told
+    assert "has replaced" not in told
+
+
 def test_json_has_lists_and_structs_as_such(shop: Path) -> None:
     assert assay("run", "shop").exit_code == 0
     (row,) = document(assay("explain", "latest", "b/1", "--json"))["published"]["lines"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,20 @@ def _explained_of(
 
 
 def _looked_back(pipeline: Pipeline, store: RunStore, settings: Settings, looked_for: _LookedFor) -> Explanation:
-    """The record in the last published run that took it on, else in the last that rejected it."""
-    later: list[str] = []
+    """The record in the last published run that took it on, else in the last that rejected it.
+
+    Runs that published elsewhere (`--output`) are looked at after all others.
+    """
+    later: dict[str | None, str] = {}
+    count = 0
     unread: list[str] = []
     rejected: Explanation | None = None
     looked: set[tuple[str, ...]] = set()
-    for run in store.published(pipeline.name):
+    at_home = (run for run in store.published(pipeline.name) if run.definition["output"] is None)
+    elsewhere = (run for run in store.published(pipeline.name) if run.definition["output"] is not None)
+    for run in chain(at_home, elsewhere):
+        count += 1
+        output = run.definition["output"]
         files = tuple(_files(run))
         # Read again, the same files say the same; only what was mended is a run's own.
         if files not in looked or store.count_rejects(run.id).get("replayed"):
@@ -157,16 +166,18 @@ def _looked_back(pipeline: Pipeline, store: RunStore, settings: Settings, looked
             if found is not None and found[1]:
                 explanation = found[0]
                 explanation.notes.extend(unread)
-                if later and pipeline.replaces:
-                    explanation.notes.append(f"run {later[0]} has replaced what run {run.id} published")
+                if output is not None:
+                    explanation.notes.append(f"run {run.id} published to {output}")
+                if output in later and pipeline.replaces:
+                    explanation.notes.append(f"run {later[output]} has replaced what run {run.id} published")
                 return explanation
             rejected = rejected or (found[0] if found is not None else None)
         looked.add(files)
-        later.append(run.id)
+        later.setdefault(output, run.id)
     if rejected is not None:
         rejected.notes.extend(unread)
         return rejected
-    missing = NotFoundError(f"accepted record in the {len(later):,} published runs of {pipeline.name}", looked_for.key)
+    missing = NotFoundError(f"accepted record in the {count:,} published runs of {pipeline.name}", looked_for.key)
     for note in unread:
         missing.add_note(note)
     missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {pipeline.name}")
