@@ -13,13 +13,12 @@ from decimal import Decimal
 from itertools import pairwise
 
 from assay.money import plain
+from assay.pricing.moments import shown_instant
 from assay.pricing.price_list import Asked, PriceList
 from assay.pricing.price_rows import MATCH, PriceRow
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
 MOST = 200
-"""A group of more rows is not looked at: each is compared with all of its group."""
+"""A group of more rows is told, and not looked at: each would be compared with all of its group."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,11 @@ def list_findings(prices: PriceList, zone: str | None) -> Iterator[ListFinding]:
             groups.setdefault(row.match, []).append(row)
     windows = prices.windows(zone)
     for match, rows in groups.items():
-        if 1 < len(rows) <= MOST:
+        if len(rows) > MOST:
+            names = _names(match)
+            told = f"{len(rows)} rows are for {_told(names, None)}: more than {MOST} are not compared with each other"
+            yield ListFinding("unchecked", told, names, None, None)
+        elif len(rows) > 1:
             yield from _in_group(prices, zone, match, rows, [windows[row.number - 1] for row in rows])
 
 
@@ -66,7 +69,8 @@ def _in_group(
     if prices.breaks:
         tops = {row.max_quantity for row in rows if row.max_quantity is not None}
         quantities = sorted({row.min_quantity or Decimal(1) for row in rows} | tops | {top + 1 for top in tops})  # type: ignore[assignment]
-    names = {name: value for name, value in zip(MATCH, match, strict=True) if value is not None}
+    names = _names(match)
+    shown = {at: shown_instant(at, prices.zone or zone) for at in moments}
     counted: set[int] = set()
     tied: set[tuple[int, ...]] = set()
     for quantity in quantities:
@@ -78,29 +82,30 @@ def _in_group(
             if len(own) > 1 and key not in tied:
                 tied.add(key)
                 both = " and ".join(f'"{row.id}" (row {row.number})' for row in own[:2])
-                told = f"{both} tie for {_told(names, quantity, at)}: end one, or give one a priority"
-                yield ListFinding("overlap", told, names, quantity, _moment(at))
+                told = f"{both} tie for {_told(names, quantity, shown[at])}: end one, or give one a priority"
+                yield ListFinding("overlap", told, names, quantity, shown_instant(at, None))
         filled = [place for place, (_, best) in enumerate(found) if best]
         for before, after in pairwise(filled):
             if after - before > 1:
                 at = found[before + 1][0]
-                yield ListFinding("dates", f"no row for {_told(names, quantity, at)}", names, quantity, _moment(at))
+                yield ListFinding(
+                    "dates", f"no row for {_told(names, quantity, shown[at])}", names, quantity, shown_instant(at, None)
+                )
                 break
     for row in rows:
         if row.number not in counted:
-            told = f'"{row.id}" (row {row.number}) never counts: others come before it for {_told(names, None, None)}'
+            told = f'"{row.id}" (row {row.number}) never counts: others come before it for {_told(names, None)}'
             yield ListFinding(
                 "unreachable", told, names, row.min_quantity or Decimal(1) if prices.breaks else None, None
             )
 
 
-def _moment(at: int | None) -> dt.datetime | None:
-    return None if at is None else _EPOCH + dt.timedelta(microseconds=at)
+def _names(match: tuple[str | None, ...]) -> dict[str, str]:
+    return {name: value for name, value in zip(MATCH, match, strict=True) if value is not None}
 
 
-def _told(names: dict[str, str], quantity: Decimal | None, at: int | None) -> str:
+def _told(names: dict[str, str], quantity: Decimal | None, at: dt.datetime | None = None) -> str:
     words = [f'{name} "{value}"' for name, value in names.items()] or ["anything"]
     if quantity is not None:
         words.append(f"quantity {plain(quantity)}")
-    moment = _moment(at)
-    return ", ".join(words) + ("" if moment is None else f" at {moment:%Y-%m-%d %H:%M} UTC")
+    return ", ".join(words) + ("" if at is None else f" at {at:%Y-%m-%d %H:%M %Z}")
