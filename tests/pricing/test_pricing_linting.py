@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assay.errors import ConfigurationError, PricingError
@@ -329,6 +329,7 @@ def test_a_cliff_is_found_where_there_is_one(priced: PriceBook) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=4))
+@example([(0, 2), (1, 2), (3, 4)])
 def test_days_are_found_that_have_no_rate_or_two(windows: list[tuple[int, int]]) -> None:
     first = dt.date(2026, 1, 1)
     table = [

@@ -155,19 +155,20 @@ class _Linter:
         fine = [place for place, (_, one) in enumerate(outcomes) if one.reason is None]
         if not fine or isinstance(outcomes[0][0], str):
             return
-        holes = [
-            (before, after)
+        # Between the same two, some values may be refused for want of an entry, and others because of two.
+        empty = [
+            next((place for place in range(before + 1, after) if not self._applying(outcomes[place][1])), None)
             for before, after in pairwise(fine)
-            if after - before > 1 and not self._applying(outcomes[before + 1][1])
         ]
+        holes = [(before, place, after) for (before, after), place in zip(pairwise(fine), empty, strict=True) if place]
         # Times of a day come again: what is refused at the end is between others, too.
         comes_again = isinstance(outcomes[0][0], dt.datetime)
         if comes_again and not holes and outcomes[-1][1].reason is not None:
-            holes = [(fine[-1], fine[0])]
+            holes = [(fine[-1], fine[-1] + 1, fine[0])]
         if holes:
-            before, after = holes[0]
-            value, outcome = outcomes[before + 1]
-            more = [_shown(outcomes[one + 1][0]) for one, _ in holes[1:]]
+            before, place, after = holes[0]
+            value, outcome = outcomes[place]
+            more = [_shown(outcomes[one][0]) for _, one, _ in holes[1:]]
             message = (
                 f"{axis.input} {_shown(value)}{_of(axis)} is refused{f', as are {_listed(more)}' if more else ''}, and "
                 f"{_shown(outcomes[before][0])} and {_shown(outcomes[after][0])} are not: {_reason(outcome)}"
