@@ -140,6 +140,8 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("ASSAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    # A page may add folders, as its reader would.
+    monkeypatch.setattr(sys, "path", [*sys.path])
     return tmp_path
 
 
