@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -26,6 +27,7 @@ from assay.reading import (
     csv,
     xml_blocks,
 )
+from assay.reading.block import Doubts
 from assay.reading.xml import XmlProcessor
 from assay.reading.xml_split import XmlSplitter
 
@@ -44,11 +46,12 @@ def told(raws: Iterable[RawRecord]) -> tuple[list[RawRecord], str]:
 
 
 def in_blocks(processor: Processor, data: bytes, size: int) -> Iterator[RawRecord]:
-    for block in blocks_of(processor, io.BytesIO(data), size):
-        found = block.damage(block, np.arange(len(block))) if block.damage else None
-        yield from map(block.raw, range(len(block) if found is None else found[0]))
-        if found is not None:
-            raise found[1]
+    for undoubted in blocks_of(processor, io.BytesIO(data), size):
+        found = undoubted.doubts(np.arange(len(undoubted)))
+        block = replace(undoubted, problems={**undoubted.problems, **found.problems})
+        yield from map(block.raw, range(len(block) if found.damage is None else found.damage[0]))
+        if found.damage is not None:
+            raise found.damage[1]
 
 
 VALUES = st.recursive(
@@ -132,7 +135,19 @@ PLAIN = ["", "1", "é", "&amp;", "a > b", "<a/>", "<a>1</a>", "<a><b/></a>", "<a
 HIDING = ["]]>", "<!-- </row> -->", "<![CDATA[<row>]]>", "<?p <row> ?>", "<row/>", "<p:row/>", "<rowing>4</rowing>"]
 CONTENTS = st.sampled_from([*PLAIN, *HIDING, "<a xmlns='u'/>"])
 RECORDS = st.tuples(
-    st.sampled_from(["<row>", "<row>", "<row >", "<row k='v'>", "<row xmlns='u'>", "<p:row>", "<other>"]),
+    st.sampled_from(
+        ["<row>"] * 3
+        + ["<row xmlns='u'>"] * 3
+        + [
+            "<row >",
+            "<row k='v'>",
+            "<row xmlns='v'>",
+            "<row xmlns='u' k='>'>",
+            "<p:row xmlns:p='u'>",
+            "<p:row>",
+            "<other>",
+        ]
+    ),
     st.lists(CONTENTS, max_size=3).map("".join),
 ).map(lambda made: f"{made[0]}{made[1]}</{made[0][1:-1].split(' ')[0].rstrip()}>")
 BETWEEN = st.sampled_from(["", "\n", "  ", "\r\n", "<!-- x -->", "text", "<?p?>", "</list><list>", "<row/>"])
@@ -160,10 +175,12 @@ def xml_documents(draw: st.DrawFn) -> bytes:
     data=xml_documents(),
     size=st.integers(40, 600),
     chunk=st.integers(1, 60),
-    record=st.sampled_from(["row", "list/row", "row|other", "list/*", "/root"]),
+    record=st.sampled_from(["row", "list/row", "row|other", "list/*", "/root", "u:row"]),
 )
 def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: int, record: str) -> None:
-    processor = XmlProcessor(record=record, limits=Limits(max_record_bytes=90, max_record_depth=3))
+    processor = XmlProcessor(
+        record=record, namespaces={"u": "u"}, limits=Limits(max_record_bytes=90, max_record_depth=3)
+    )
     expected = told(processor.split(io.BytesIO(data)))
     small = mock.patch.multiple(xml_blocks, CHUNK=chunk, _FAR=2 * chunk)
     with small, mock.patch.object(XmlSplitter, "wanted", chunk):
@@ -171,6 +188,92 @@ def test_xml_blocks_are_the_records_found_singly(data: bytes, size: int, chunk: 
     # What follows the root is damage; whether it is junk or has a wrong token as well depends on where a read ends.
     junk = re.compile("(junk after document element|not well-formed \\(invalid token\\)).*")
     assert (found[0], junk.sub("", found[1])) == (expected[0], junk.sub("", expected[1]))
+
+
+@st.composite
+def single_documents(draw: st.DrawFn) -> bytes:
+    head = draw(
+        st.sampled_from(["", "\ufeff", '<?xml version="1.0" encoding="UTF-8"?>\n', "<!-- <row> --><?p <row>?>\n"])
+    )
+    head += draw(st.sampled_from(["", "", "", "<!DOCTYPE row>", '<?xml version="1.0" encoding="iso-8859-1"?>', "x"]))
+    record = draw(st.one_of(RECORDS, st.sampled_from(["<row/>", "<row></row >", "<row></row><row></row>"])))
+    tail = draw(st.sampled_from(["", "", "\n", "<!-- x -->", "x", "</row>", "<row></row>", "<?p </row>?>"]))
+    data = (head + record + tail).encode()
+    if draw(st.booleans()):
+        place = draw(st.integers(0, len(data)))
+        new = draw(
+            st.sampled_from([b"", b"<", b">", b"&", b"\x00", b"\xff", b"</row>", b"<row>", b"<a>", b"/", b"<!--"])
+        )
+        data = data[:place] + new + data[place + draw(st.integers(0, 1)) :]
+    return data
+
+
+@settings(max_examples=100)
+@given(data=single_documents(), record=st.sampled_from(["/row", "/row|/other", "/u:row"]))
+def test_a_document_that_is_one_record_is_the_one_that_is_found_singly(data: bytes, record: str) -> None:
+    limits = Limits(max_record_bytes=120, max_record_depth=3)
+    processor = XmlProcessor(record=record, namespaces={"u": "u"}, limits=limits)
+    assert told(in_blocks(processor, data, 1_000)) == told(processor.split(io.BytesIO(data)))
+
+
+ALONE = [
+    b"<order><id>1</id></order>",
+    b"\xef\xbb\xbf<?xml version='1.0' encoding='UTF-8'?>\r\n<!-- c --><order a='>'>\n<id>1</id></order>\r\n \t",
+    b"<order/>",
+    b"<o:order xmlns:o='urn:o'><o:id>1</o:id></o:order>",
+    b"<order><id>1</id></order ><?p?>",
+    b"<order><id>1</id></order><!-- </order> -->",
+    b"<order><!-- <a><b> --><![CDATA[</x>]]></order>",
+    b"<order>" + b"<a>" * 8 + b"</a>" * 8 + b"</order>",
+    b"<order>" + b"<a>" * 9 + b"</a>" * 9 + b"</order>",
+    b"<order>" + b"<a>" * 12 + b"<![CDATA[" + b"</a>" * 12 + b"]]>" + b"</a>" * 12 + b"</order>",
+    b"<order>" + b"<a></a>" * 30 + b"</order>",
+    b"<order>" + b"<a/>" * 30 + b"</order>",
+    b"<order>" + b"x" * 5_000 + b"</order>",
+    b"<order><id>1</id>",
+    b"<order/><order/>",
+    b"<other><order/></other>",
+    b"<!DOCTYPE order><order/>",
+    '<?xml version="1.0" encoding="utf-16"?><order>é</order>'.encode("utf-16"),
+    '<?xml version="1.0" encoding="latin-1"?><order>é</order>'.encode("latin-1"),
+    b"<order>\xff</order>",
+    b"",
+    b" \n",
+]
+
+
+@pytest.mark.parametrize("data", ALONE)
+def test_such_a_document_is_what_the_splitter_finds(data: bytes) -> None:
+    processor = XmlProcessor(record="/order | /o:order", namespaces={"o": "urn:o"}, limits=Limits(4_000, 9))
+    assert told(in_blocks(processor, data, 10**6)) == told(processor.split(io.BytesIO(data)))
+
+
+def test_most_such_documents_are_not_split() -> None:
+    processor = XmlProcessor(record="/order")
+    with mock.patch.object(xml_blocks.XmlBlocks, "_exactly", side_effect=AssertionError):
+        assert all(len(list(processor.blocks(io.BytesIO(data), 10**6))) == 1 for data in ALONE[:2])
+
+
+def test_a_document_that_is_one_record_is_parsed_only_where_it_is_doubted() -> None:
+    data = b"<row xmlns='u'><a>" + b"1</a><a>" * 1_000 + b"</a></row>\n"
+    (block,) = blocks_of(XmlProcessor(record="/row"), io.BytesIO(data), 10**6)
+    assert block.doubt is not None
+    assert block.doubts(np.arange(1)) == Doubts()
+    damaged = data.replace(b"1</a>", b"1</b>", 1)
+    (block,) = blocks_of(XmlProcessor(record="/row"), io.BytesIO(damaged), 10**6)
+    assert "mismatched tag" in str(block.doubts(np.arange(1)).damage)
+
+
+def test_records_that_declare_their_namespaces_alike_come_in_one_block() -> None:
+    rows = [f"<p:row xmlns:p='urn:p'><p:a>{number}</p:a></p:row>".encode() for number in range(20_000)]
+    data = b"<list>\n" + b"\n".join(rows) + b"\n</list>"
+    processor = XmlProcessor(record="p:row", namespaces={"p": "urn:p"})
+    blocks = list(blocks_of(processor, io.BytesIO(data), 10**6))
+    assert len(blocks) == 2
+    assert sum(map(len, blocks)) == len(rows)
+    other = rows[10_000].replace(b"urn:p", b"urn:q")
+    data = b"<list>\n" + b"\n".join([*rows[:10_000], other, *rows[10_000:]]) + b"\n</list>"
+    assert list(in_blocks(processor, data, 10**6)) == list(processor.split(io.BytesIO(data)))
 
 
 def test_plain_xml_records_come_in_one_block() -> None:

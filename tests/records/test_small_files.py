@@ -17,8 +17,6 @@ from pydantic import BaseModel, Field
 
 from assay import XPath
 from assay.errors import SourceError
-from assay.reading import ProcessorFactory, xml_blocks
-from assay.reading.raw import Limits, RawRecord
 from assay.records import REJECTS, TRACE, RecordReader, batches
 from assay.records.batches import Format
 from assay.settings import Settings
@@ -104,58 +102,3 @@ def test_empty_files_are_warned_of_by_name(tmp_path: Path) -> None:
     assert [word.partition("/")[2][-30:] for word in words] != []
     assert "b.xml: the file is empty" in words[0]
     assert "c.xml: no element is a record" in words[1]
-
-
-# ---- documents that are one record -------------------------------------------------------------------------------
-
-ALONE = [
-    b"<order><id>1</id></order>",
-    b"\xef\xbb\xbf<?xml version='1.0' encoding='UTF-8'?>\r\n<!-- c --><order a='>'>\n<id>1</id></order>\r\n \t",
-    b"<order/>",
-    b"<o:order xmlns:o='urn:o'><o:id>1</o:id></o:order>",
-    b"<order><id>1</id></order ><?p?>",
-    b"<order><id>1</id></order><!-- </order> -->",
-    b"<order><!-- <a><b> --><![CDATA[</x>]]></order>",
-    b"<order>" + b"<a>" * 8 + b"</a>" * 8 + b"</order>",
-    b"<order>" + b"<a>" * 9 + b"</a>" * 9 + b"</order>",
-    b"<order>" + b"<a>" * 12 + b"<![CDATA[" + b"</a>" * 12 + b"]]>" + b"</a>" * 12 + b"</order>",
-    b"<order>" + b"<a></a>" * 30 + b"</order>",
-    b"<order>" + b"<a/>" * 30 + b"</order>",
-    b"<order>" + b"x" * 5_000 + b"</order>",
-    b"<order><id>1</id>",
-    b"<order/><order/>",
-    b"<other><order/></other>",
-    b"<!DOCTYPE order><order/>",
-    '<?xml version="1.0" encoding="utf-16"?><order>é</order>'.encode("utf-16"),
-    '<?xml version="1.0" encoding="latin-1"?><order>é</order>'.encode("latin-1"),
-    b"<order>\xff</order>",
-    b"",
-    b" \n",
-]
-
-
-def records(data: bytes) -> tuple[list[RawRecord], str]:
-    import io
-
-    processor = ProcessorFactory.create(
-        "xml", record="/order | /o:order", namespaces={"o": "urn:o"}, limits=Limits(4_000, 9)
-    )
-    found: list[RawRecord] = []
-    try:
-        for block in processor.blocks(io.BytesIO(data), 10**6):  # type: ignore[attr-defined]
-            found += [block.raw(row) for row in range(len(block))]
-    except SourceError as error:
-        return found, str(error)
-    return found, ""
-
-
-@pytest.mark.parametrize("data", ALONE)
-def test_a_document_that_is_one_record_is_what_the_splitter_finds(data: bytes) -> None:
-    found = records(data)
-    with mock.patch.object(xml_blocks.XmlBlocks, "_alone", return_value=None):
-        assert found == records(data)
-
-
-def test_most_documents_that_are_one_record_are_not_split() -> None:
-    with mock.patch.object(xml_blocks.XmlBlocks, "_exactly", side_effect=AssertionError):
-        assert all(len(records(data)[0]) == 1 for data in ALONE[:2])

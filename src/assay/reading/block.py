@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 
@@ -18,14 +19,27 @@ from assay.reading.raw import Problem, RawRecord
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-#: The row of a block that shows the file to be damaged, and what is said of it.
-Damage = tuple[int, SourceError]
-
 #: Zero bytes behind the records of a block: whoever looks at bytes there some words at a time stays inside.
 PAD: Final = bytes(64)
 #: Records of a block that is made of single raw records.
 _RECORDS: Final = 16_384
 _NONE: Final[Mapping[int, Problem]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What is found out of records only where nothing else proves them.
+
+    Attributes:
+        problems: Why some, by number in the block, cannot be read as records at all.
+        damage: The first row that shows the file to be damaged, and what is said of it; None where none does.
+    """
+
+    problems: Mapping[int, Problem] = field(default_factory=lambda: _NONE)
+    damage: tuple[int, SourceError] | None = None
+
+
+_NO_DOUBTS: Final = Doubts()
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,8 @@ class Block:
         tail: Bytes that stand behind each.
         marks: A byte (its number), and all its places in `data`, in JSON those that are escaped left out; None where
             nobody has looked for any yet.
-        damage: Tells of some rows of this block the first that shows the file to be damaged, and what is said of it;
-            None where how the records were found has shown that none does.
+        doubt: Tells what is wrong with some rows of this block, as far as how they were found has not shown it; None
+            where it has shown all. See `doubts`.
     """
 
     data: bytes
@@ -58,7 +72,7 @@ class Block:
     head: bytes = b""
     tail: bytes = b""
     marks: tuple[int, Ints] | None = None
-    damage: Callable[[Block, Ints], Damage | None] | None = None
+    doubt: Callable[[Block, Ints], Doubts] | None = None
 
     @classmethod
     def of(cls, raws: Sequence[RawRecord]) -> Block:
@@ -85,13 +99,10 @@ class Block:
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
-        """Blocks of one frame, one behind the other; each record keeps the number and place that it had.
-
-        What shows damage is not kept: it is asked of the blocks themselves.
-        """
+        """Blocks of one frame, one behind the other; each record keeps the number and place that it had."""
         first = blocks[0]
         if len(blocks) == 1:
-            return replace(first, damage=None)
+            return first
         contents = [block.data[: len(block.data) - len(PAD)] for block in blocks]
         shifts = np.cumsum([0, *(len(content) for content in contents[:-1])])
         rows = np.cumsum([0, *(len(block) for block in blocks[:-1])]).tolist()
@@ -109,7 +120,12 @@ class Block:
             },
             first.head,
             first.tail,
+            doubt=partial(_doubts_of, blocks) if any(block.doubt is not None for block in blocks) else None,
         )
+
+    def doubts(self, rows: Ints) -> Doubts:
+        """What is wrong with some rows, in order, that nothing has proven; beside `problems`."""
+        return _NO_DOUBTS if self.doubt is None or not len(rows) else self.doubt(self, rows)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -133,6 +149,20 @@ class Block:
             offsets=self.offsets[:records],
             lines=self.lines[:records],
         )
+
+
+def _doubts_of(blocks: Sequence[Block], block: Block, rows: Ints) -> Doubts:
+    """The same of blocks that have become one: each is asked of its own rows, up to the first damage."""
+    problems: dict[int, Problem] = {}
+    begin = 0
+    for part in blocks:
+        first, last = np.searchsorted(rows, (begin, begin + len(part)))
+        found = part.doubts(rows[first:last] - begin)
+        problems.update({row + begin: problem for row, problem in found.problems.items()})
+        if found.damage is not None:
+            return Doubts(problems, (found.damage[0] + begin, found.damage[1]))
+        begin += len(part)
+    return Doubts(problems)
 
 
 def _common_frame(raws: Sequence[RawRecord]) -> tuple[bytes, bytes]:

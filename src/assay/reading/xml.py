@@ -143,7 +143,7 @@ class XmlProcessor:
         """Cut a stream into records, many at a time where they follow each other plainly.
 
         Raises:
-            SourceError: as `split` does; that a record is not well formed is left to `Block.damage`.
+            SourceError: as `split` does; that a record is not well formed is left to `Block.doubts`.
         """
 
         def splitter(place: Place | None) -> XmlSplitter:

@@ -2,15 +2,16 @@
 
 Records of one name between which there is only white space can be found by looking for their tags, many at once, as
 long as nothing comes that could hide a tag: a comment, CDATA, a processing instruction, a record within a record, a
-namespace that is declared anew. Whatever is not so plain is given to expat, and from behind it the look goes on.
-Whether what is inside such records is well formed is not known then: `Block.damage` tells it of those that nothing else
-proves.
+namespace that is declared otherwise than before. Whatever is not so plain is given to expat, and from behind it the
+look goes on. Whether what is inside such records is well formed is not known then: `Block.doubts` tells it of those
+that nothing else proves.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, Final
@@ -19,10 +20,10 @@ from xml.parsers import expat
 import numpy as np
 
 from assay.errors import SourceError
-from assay.reading.block import PAD, Block, Damage, Ints
+from assay.reading.block import PAD, Block, Doubts, Ints
 from assay.reading.octets import Octets, Words, rare
 from assay.reading.raw import Limits, RawRecord
-from assay.reading.xml_split import CHUNK, Place, XmlSplitter, clark
+from assay.reading.xml_split import CHUNK, START_TAG, Place, XmlSplitter, clark
 
 _LF: Final = 10
 _LESS: Final = 60
@@ -105,33 +106,27 @@ class XmlBlocks:
     def _alone(self) -> Block | None:
         """The one record that a short document is, if its root is one; None also of whatever is not plain.
 
-        Expat tells that it is well formed, which takes no time as long as it need not call back for each element.
+        Only where the root begins is looked at; whether it is well formed, or nested too deeply, is doubted.
         """
-        self._data = self._read(CHUNK + 1)
+        text = self._read(CHUNK + 1, PAD)
+        self._data = text[: len(text) - len(PAD)]
         if not self._ended or len(self._data) > min(CHUNK, self._limits.max_record_bytes):
             return None
         root = _root_of(self._data, self._is_record)
         if root is None:
             return None
-        start, line = root
-        record = self._data[start:].rstrip(bytes(_SPACES))
-        name = _START_NAME.match(record)
-        # Behind the root there may be comments.
-        if name is None or not record.endswith(b"</" + name[1] + b">") or not self._is_shallow(record):
+        start, line, name = root
+        end = len(self._data.rstrip(bytes(_SPACES)))
+        # Nothing but the end of the document may look like the end of the root.
+        close = b"</" + name + b">"
+        if self._data.find(close[:-1], start) + len(close) != end or not self._data.startswith(close, end - len(close)):
             return None
-        return Block.of([RawRecord(record, 0, line, start)])
-
-    def _is_shallow(self, record: bytes) -> bool:
-        """Whether its elements are surely not nested too deeply."""
-        if record.count(b"<") <= self._limits.max_record_depth:
-            return True
-        if b"<!" in record or b"<?" in record:
-            return False
-        text = Octets(record + PAD)
-        opening = np.flatnonzero(text.content == _LESS)
-        behind = text.words(opening, 1)[:, 0] & _SECOND
-        starts, ends = np.zeros(1, np.int64), np.array([text.size])
-        return int(_depths(opening, behind, starts, ends)[0]) <= self._limits.max_record_depth
+        # Behind the root there may be comments, and in one there may be anything.
+        if self._data.find(b"<!", start) >= 0 or self._data.find(b"<?", start) >= 0:
+            return None
+        starts, ends, numbers, lines = np.array([[start], [end], [0], [line]], np.int64)
+        doubt = partial(_doubts_alone, make=self._make, name=self._name)
+        return Block(text, starts, ends, numbers, starts, lines, doubt=doubt)
 
     def _exactly(self, stretch: int) -> Iterator[Block]:
         """By expat, until so many bytes are read and the look can go on behind a record; else to the end."""
@@ -172,7 +167,7 @@ class XmlBlocks:
             return None
         # To pad it afterwards would be to copy it once more.
         text = Octets(self._read(self._size, PAD))
-        found = _plain_elements(text, place.name.encode(), self._limits)
+        found = _plain_elements(text, place, self._limits)
         if found is None:
             self._data = text.data[: text.size]
             return None
@@ -190,7 +185,7 @@ class XmlBlocks:
             head=head,
             tail=tail,
             marks=(_LESS, opening),
-            damage=partial(_damage, name=self._name, around="".join(place.around).encode()),
+            doubt=partial(_doubts, name=self._name, around="".join(place.around).encode()),
         )
         end = int(ends[-1])
         line = place.line + int(np.searchsorted(newlines, end))
@@ -199,42 +194,59 @@ class XmlBlocks:
         return block
 
 
-class _NotAloneError(Exception):
-    """The root is no record, or the document is not plain."""
+class _KnownError(Exception):
+    """What was to be known of the root is known."""
 
 
-def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int] | None:
-    """Where the root begins, and in which line, if it is a record in well-formed UTF-8."""
+def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int, bytes] | None:
+    """Where the root of a document in UTF-8 begins, in which line, and its name, if it is a record and not empty."""
     root: list[tuple[int, int]] = []
     parser = expat.ParserCreate(namespace_separator=" ")
 
     def on_start(name: str, _: dict[str, str]) -> None:
-        if not is_record(clark(name)):
-            raise _NotAloneError
-        root.append((parser.CurrentByteIndex, parser.CurrentLineNumber))
-        parser.StartElementHandler = None
+        if is_record(clark(name)):
+            root.append((parser.CurrentByteIndex, parser.CurrentLineNumber))
+        raise _KnownError
 
     def on_declaration(version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and encoding.lower() != "utf-8":
-            raise _NotAloneError
+            raise _KnownError
 
     def on_doctype(name: str, system: str | None, public: str | None, subset: int) -> None:
-        raise _NotAloneError
+        raise _KnownError
 
     parser.StartElementHandler, parser.StartDoctypeDeclHandler = on_start, on_doctype
     parser.XmlDeclHandler = on_declaration
-    try:
-        parser.Parse(data, True)
-    except (_NotAloneError, expat.ExpatError, ValueError):
-        # What is wrong, the splitter says.
+    # What is wrong, the splitter says.
+    with suppress(_KnownError, expat.ExpatError, ValueError):
+        parser.Parse(data, False)
+    if not root:
         return None
-    # In UTF-16, which expat tells by itself, a tag begins otherwise.
     start, line = root[0]
-    return (start, line) if data[start : start + 1] == b"<" and data[start + 1 : start + 2] != b"\0" else None
+    # In UTF-16, which expat tells by itself, a tag begins otherwise.
+    tag = START_TAG.match(data, start)
+    name = _START_NAME.match(data, start)
+    if tag is None or name is None or tag.group().endswith(b"/>") or name[1].startswith(b"\0"):
+        return None
+    return start, line, name[1]
 
 
-def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, Ints, Ints] | None:
-    """Where the whole elements of a name are with which a text begins, as far as only white space is between them.
+def _doubts_alone(block: Block, rows: Ints, *, make: Callable[[Place | None], XmlSplitter], name: str) -> Doubts:
+    """Whether the one record of a document is well formed, and what the splitter has against it."""
+    splitter = make(None)
+    found: list[RawRecord] = []
+    for chunk in (block.data[: len(block.data) - len(PAD)], b""):
+        raws, failure = splitter.feed(chunk, name)
+        found += raws
+        if failure is not None:
+            return Doubts(damage=(0, failure))
+    return Doubts({row: raw.problem for row, raw in enumerate(found) if raw.problem is not None})
+
+
+def _plain_elements(text: Octets, place: Place, limits: Limits) -> tuple[Ints, Ints, Ints] | None:
+    """Where the records are with which the text behind a place begins, as far as only white space is between them.
+
+    They have the name of the record before, and whatever that declares of namespaces, in the same words.
 
     Returns:
         Where they begin and end, and where any tag begins in the text.
@@ -244,9 +256,11 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     behind = words & _SECOND
     hidden = np.flatnonzero((behind == _HIDES[0]) | (behind == _HIDES[1]))
     limit = int(opening[hidden[0]]) if len(hidden) else text.size
-    # Without attributes nothing is declared, and to look for one byte takes no time.
-    declares = text.data.find(b"xmlns", 0, limit) if b"=" in text.data else -1
-    limit = limit if declares < 0 else declares
+    name = place.name.encode()
+    if not place.start_tag:
+        # Without attributes nothing is declared, and to look for one byte takes no time.
+        declares = text.data.find(b"xmlns", 0, limit) if b"=" in text.data else -1
+        limit = limit if declares < 0 else declares
     starts = _tags(text, opening, words, b"<" + name)
     starts = starts[_AFTER_NAME[text.bytes[starts + len(name) + 1]]]
     close = b"</" + name + b">"
@@ -256,6 +270,8 @@ def _plain_elements(text: Octets, name: bytes, limits: Limits) -> tuple[Ints, In
     if not count or (starts[0] and not np.isin(text.bytes[: starts[0]], _SPACES).all()):
         return None
     wrong = starts >= ends
+    if place.start_tag:
+        wrong |= ~text.fits(starts, place.start_tag)
     wrong[: len(following)] |= ends[: len(following)] > following
     wrong[1:] |= _filled(text, ends[:-1], starts[1:])
     wrong |= ends - starts > limits.max_record_bytes
@@ -295,7 +311,7 @@ def _filled(text: Octets, starts: Ints, ends: Ints) -> np.ndarray[tuple[int], np
     return filled
 
 
-def _damage(block: Block, rows: Ints, *, name: str, around: bytes) -> Damage | None:
+def _doubts(block: Block, rows: Ints, *, name: str, around: bytes) -> Doubts:
     """The first of some records that is not well formed.
 
     They can be parsed one behind the other: each ends with the only end tag of its name, so that what it leaves open is
@@ -313,6 +329,6 @@ def _damage(block: Block, rows: Ints, *, name: str, around: bytes) -> Damage | N
             line = int(block.lines[row]) + block.data.count(b"\n", start, start + place)
             message = f"not well-formed XML at line {line}: {expat.errors.messages[error.code]}"
             offset = int(block.offsets[row]) + place
-            return row, SourceError(message, file=name, offset=offset, record=int(block.records[row]))
+            return Doubts(damage=(row, SourceError(message, file=name, offset=offset, record=int(block.records[row]))))
         fed += end - start
-    return None
+    return Doubts()

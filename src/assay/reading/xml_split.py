@@ -25,11 +25,11 @@ _GROWN: Final = 4 * 1024 * 1024
 _STACK: Final = 1_000_000
 #: Marks a raw record that stands in its document's frame: this many elements around it.
 FRAME: Final = "assay-frame"
-_START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
+START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
 _BOMS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SPACE: Final = " "
-#: Bytes of a tag in which its name ends, but for names that nobody gives.
-_NAME: Final = 256
+#: Bytes of a tag in which its name ends, but for names that nobody gives, and the tag, where it declares namespaces.
+_BEGIN: Final = 4096
 _DECLARED: Final = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 #: Encodings in which a byte means one thing here and another there: expat would take them for ASCII.
 _STATEFUL: Final = ("iso2022", "hz", "utf-7")
@@ -51,6 +51,7 @@ class Place:
         offset: Bytes before it; line: 1-based number of its line; count: records before it.
         around: Start tags of the elements that are open there, as they stand in the document.
         name: The qualified name of the record before it.
+        start_tag: Its whole start tag, if that declares namespaces; else nothing.
         plain: Whether records behind it, of that name, are the same however they are found: the document is UTF-8, and
             none needs anything of what is around it but namespaces.
         declares_namespaces: Whether what is around it does.
@@ -62,6 +63,7 @@ class Place:
     count: int
     around: tuple[str, ...]
     name: str
+    start_tag: bytes
     plain: bool
     declares_namespaces: bool
     declared: str | None
@@ -139,11 +141,12 @@ class XmlSplitter:
         self._depth = 0
         self._inside = 0
         self._is_record = False
+        self._declares = False
         self._start = 0
         self._line = 1
         self._deepest = 0
         self._overlong: bytes | None = None
-        self._behind: tuple[int, int, int, tuple[_Open, ...], bytes] | None = None
+        self._behind: tuple[int, int, int, tuple[_Open, ...], bytes, bool] | None = None
         self._first = True
         # What has been fed to the parser that stands elsewhere in the document, or not so.
         self._shift, self._line_shift = 0, 0
@@ -275,7 +278,7 @@ class XmlSplitter:
         index = self._parser.CurrentByteIndex
         is_record = self._path.matches(self._ancestry)
         if is_record or any(wanted.matches(tag) for wanted in self._wanted):
-            self._inside, self._is_record = self._depth, is_record
+            self._inside, self._is_record, self._declares = self._depth, is_record, declares
             self._start, self._line = index, self._parser.CurrentLineNumber
             self._deepest = self._depth
             return
@@ -299,8 +302,10 @@ class XmlSplitter:
         end = self._end_of_tag(self._parser.CurrentByteIndex)
         if self._is_record:
             self._ready.append(self._record(end))
-            begin = self._buffer[self._start - self._base :][:_NAME]
-            self._behind = (end, self._parser.CurrentLineNumber, self._count, tuple(self._around), begin)
+            at = self._start - self._base
+            begin = self._buffer[at : at + _BEGIN]
+            around = tuple(self._around)
+            self._behind = (end, self._parser.CurrentLineNumber, self._count, around, begin, self._declares)
         elif self._around and self._overlong is None:
             text = self._decode(self._start, end)
             self._kept_bytes += len(text)
@@ -315,9 +320,9 @@ class XmlSplitter:
         at = index - self._base
         if self._encoding.startswith("utf-16"):
             text = self._buffer[at:].decode(self._encoding, "ignore").encode()
-            found = _START_TAG.match(text)
+            found = START_TAG.match(text)
             return found.group().decode() if found else ""
-        found = _START_TAG.match(self._buffer, at)
+        found = START_TAG.match(self._buffer, at)
         return found.group().decode(self._encoding) if found else ""
 
     def _end_of_tag(self, index: int) -> int:
@@ -358,15 +363,18 @@ class XmlSplitter:
         """The place behind the last record that was found."""
         if self._behind is None:
             return None
-        end, line, count, around, begin = self._behind
+        end, line, count, around, begin, declares = self._behind
+        start_tag = START_TAG.match(begin) if declares else None
+        is_known = start_tag is not None or not declares
         return Place(
             end + self._shift,
             line + self._line_shift,
             count,
             tuple(element.start_tag for element in around),
             _qualified(begin.decode(self._encoding, "ignore")),
+            start_tag.group() if start_tag is not None else b"",
             # Behind the root there are no records.
-            bool(around) and self._encoding in ("utf-8", "ascii") and not self._wanted,
+            bool(around) and is_known and self._encoding in ("utf-8", "ascii") and not self._wanted,
             self._declares_namespaces,
             self._declared,
         )

@@ -207,18 +207,6 @@ class _Bundle:
         rows = [np.full(len(part), number, np.int64) for number, part in self.parts]
         return _Origin(tuple(self.files), np.concatenate([np.zeros(0, np.int64), *rows]))
 
-    def damage(self, rest: Ints) -> tuple[int, SourceError] | None:
-        """The first record, of those that nothing has proven, that shows its file to be damaged."""
-        begin = 0
-        for _, part in self.parts:
-            end = begin + len(part)
-            if part.damage is not None:
-                found = part.damage(part, rest[(rest >= begin) & (rest < end)] - begin)
-                if found is not None:
-                    return found[0] + begin, found[1]
-            begin = end
-        return None
-
 
 @dataclass
 class RecordReader(Generic[M]):
@@ -382,10 +370,10 @@ class RecordReader(Generic[M]):
             for judged in self._unjudged(blocks) if language is None else self._compiled(blocks, language):
                 left = None if limit is None else limit - count.read
                 wanted = judged if left is None else judged.first(left)
-                found = wanted.block.damage(wanted.block, wanted.rest) if wanted.block.damage is not None else None
-                yield self._completed(_Origin((count,)), wanted if found is None else wanted.first(found[0]), judge)
-                if found is not None:
-                    raise found[1]
+                sound, damage = wanted.without_doubts()
+                yield self._completed(_Origin((count,)), sound, judge)
+                if damage is not None:
+                    raise damage
                 if limit is not None and count.read >= limit:
                     return
         except SourceError as error:
@@ -410,10 +398,10 @@ class RecordReader(Generic[M]):
         language = self._language(processor) if self.settings.compiled else None
         for judged in self._unjudged(blocks()) if language is None else self._compiled(blocks(), language):
             bundle = bundles.popleft()
-            found = bundle.damage(judged.rest)
-            yield self._completed(bundle.origin(), judged if found is None else judged.first(found[0]), judge)
-            if found is not None:
-                raise found[1]
+            sound, damage = judged.without_doubts()
+            yield self._completed(bundle.origin(), sound, judge)
+            if damage is not None:
+                raise damage
             if progress:
                 progress(bundle.size)
             for count in bundle.files:

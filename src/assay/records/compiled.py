@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
+from assay.errors import SourceError
 from assay.reading import Block, Bools, Ints
 from assay.reading.block import undecodable
 from assay.records.assemble import Assembly
@@ -62,6 +62,17 @@ class Judged:
         """The same of the first records only."""
         kept = int(np.searchsorted(self.rows, records))
         return Judged(self.block.first(records), self.frame.head(kept), self.rows[:kept])
+
+    def without_doubts(self) -> tuple[Judged, SourceError | None]:
+        """The same, what is wrong with the rest being found out; and where the file is damaged, what comes before."""
+        doubts = self.block.doubts(self.rest)
+        known = self
+        if doubts.problems:
+            known = replace(self, block=replace(self.block, problems={**self.block.problems, **doubts.problems}))
+        if doubts.damage is None:
+            return known, None
+        row, error = doubts.damage
+        return known.first(row), error
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class CompiledJudge:
     def verdict_for(self, block: Block) -> Verdict:
         """How to judge a block, by what was learnt of the blocks before; of a first one, by its beginning."""
         if not self._verdict.shapes and not self._looks and _is_worth(block):
-            self._learn(block, range(min(len(block), _SAMPLE)))
+            self._learn(block, np.arange(min(len(block), _SAMPLE)))
         return self._verdict
 
     def note(self, judged: Judged) -> Judged:
@@ -140,18 +151,13 @@ class CompiledJudge:
         is_strange = strange * 100 > _STRANGE_PERCENT * len(judged.block)
         if not (is_strange and self._looks < _LOOKS and _is_worth(judged.block)):
             return judged
-        learnt = self._learn(judged.block, judged.rest[:_SAMPLE].tolist())
+        learnt = self._learn(judged.block, judged.rest[:_SAMPLE])
         return self._verdict.judge_on(judged) if learnt else judged
 
-    def _learn(self, block: Block, rows: Iterable[int]) -> bool:
+    def _learn(self, block: Block, rows: Ints) -> bool:
         """Look at some records: for each look that is common among them, a shape of its own; whether there is any."""
         self._looks += 1
-        sample: list[bytes] = []
-        size = 0
-        for row in rows:
-            if row not in block.problems and size < _SAMPLE_BYTES:
-                sample.append(block.data[block.starts[row] : block.ends[row]])
-                size += len(sample[-1])
+        sample = _sample(block, rows)
         with self._learning:
             learnt: list[Shape] = []
             while sample and len(learnt) < _KEPT:
@@ -188,6 +194,14 @@ class CompiledJudge:
         text = self._language.text(Block.together(sample))
         _, fits = _walk(shape, text, np.arange(len(sample)))
         return [data for data, fit in zip(sample, fits.tolist(), strict=True) if not fit]
+
+
+def _sample(block: Block, rows: Ints) -> list[bytes]:
+    """Some of these records, none of which is known to be wrong."""
+    sizes = (block.ends[rows] - block.starts[rows]).cumsum()
+    rows = rows[: int(np.searchsorted(sizes, _SAMPLE_BYTES)) + 1]
+    wrong = {**block.problems, **block.doubts(rows).problems}
+    return [block.data[block.starts[row] : block.ends[row]] for row in rows.tolist() if row not in wrong]
 
 
 def _is_worth(block: Block) -> bool:
