@@ -100,7 +100,7 @@ def run(
         finished = tuple(one.id for one in recover(store, pipeline.name) if one.decision is not None)
         files = plan.files()
         with closing(plan):
-            plan.open()
+            plan.open_steps()
             execution = Execution(plan, store, lease, options)
 
             def feed(staging: Path, targets: Mapping[str, str]) -> Feed:

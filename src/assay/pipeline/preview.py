@@ -17,7 +17,7 @@ from assay.pipeline.documents import document_column
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.steps import RowStep, WholeStep
 from assay.pipeline.steps.blame import blamed
-from assay.reading import SourceLike
+from assay.reading import SourceFile, SourceLike
 from assay.records import REJECTS
 from assay.settings import Settings
 
@@ -46,18 +46,19 @@ def preview(
 ) -> Preview:
     """Run the first `n` accepted records through the steps."""
     plan = make_plan(pipeline, params=params, settings=settings, source=source, known_at=known_at)
+    files = plan.files()
     with closing(plan):
-        plan.open()
-        return _look(plan, n)
+        plan.open_steps()
+        return _look(plan, files, n)
 
 
-def _look(plan: Plan, n: int) -> Preview:
+def _look(plan: Plan, files: list[SourceFile], n: int) -> Preview:
     pipeline = plan.pipeline
     rejects = [pl.DataFrame(schema=REJECTS)]
     accepted: list[pl.DataFrame] = []
     small = plan.reader.settings.model_copy(update={"batch_records": max(n, 100)})
     plan.reader.settings = small
-    for batch in plan.reader.batches(plan.files()):
+    for batch in plan.reader.batches(files):
         rejects.append(batch.rejects)
         accepted.append(batch.frame.head(n - sum(frame.height for frame in accepted)))
         if sum(frame.height for frame in accepted) >= n:

@@ -257,7 +257,7 @@ def _resolve_path(path: str) -> list[SourceFile]:
     if Path(path).is_dir():
         raise SourceError("is a folder; name the files, for example " + str(Path(path) / "*.jsonl"), file=path)
     if glob.has_magic(path):
-        found = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())
+        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))  # noqa: PTH113 - many
         if not found:
             raise SourceError("no file matches", file=path, missing=True)
         return [_file(p) for p in found]
@@ -265,10 +265,11 @@ def _resolve_path(path: str) -> list[SourceFile]:
 
 
 def _file(path: str) -> SourceFile:
-    fmt, compression = _suffixes(Path(path))
+    place = Path(path)
+    fmt, compression = _suffixes(place)
     # A name that is no UTF-8 is shown with escapes: it goes into columns and messages.
     name = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return SourceFile(name, fmt, Path(path), lambda: Path(path).open("rb"), compression)
+    return SourceFile(name, fmt, place, lambda: place.open("rb"), compression)
 
 
 def _remote(found: RemoteObject) -> SourceFile:
