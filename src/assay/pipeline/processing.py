@@ -69,7 +69,7 @@ class Processing:
     def run(self) -> Spool:
         """Run all steps."""
         settings = self._plan.settings
-        frames = _coalesced(self._read(), rows=4 * settings.batch_records, size=settings.batch_bytes)
+        frames = _coalesced(self._read(), rows=4 * settings.batch_records, size=settings.batch_bytes // 8)
         schema = self._plan.input_schema
         for index, step in enumerate(self._plan.steps):
             if isinstance(step, WholeStep):
