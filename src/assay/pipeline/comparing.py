@@ -282,7 +282,7 @@ def _prepared(
 
     def report(stage: str) -> None:
         if progress:
-            progress(Report(stage, processing.bytes, total, ledger.read, ledger.rejected.total()))
+            progress(Report(stage, processing.bytes, total, processing.read, ledger.rejected.total()))
 
     processing = Processing(plan, feed, ledger, rejects, folder, report)
     rows = processing.run().scan()

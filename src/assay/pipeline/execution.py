@@ -527,7 +527,7 @@ class Execution:
     def _report(self, stage: str) -> None:
         if self._options.progress:
             rejected = self._ledger.rejected.total()
-            self._options.progress(Report(stage, self._processing.bytes, self._total, self._ledger.read, rejected))
+            self._options.progress(Report(stage, self._processing.bytes, self._total, self._processing.read, rejected))
 
 
 def _see_empty(publication: Publication, pipeline: Pipeline) -> None:

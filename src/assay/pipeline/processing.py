@@ -42,6 +42,7 @@ class Processing:
     Attributes:
         seconds: Time by stage.
         bytes: Bytes read so far.
+        read: Records read so far.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Processing:
     ) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.bytes = 0
+        self.read = 0
         self._plan = plan
         self._feed = feed
         self._ledger = ledger
@@ -94,6 +96,7 @@ class Processing:
         begun = time.perf_counter()
         for batch in self._feed.batches(self._on_bytes):
             self._ledger.files.update((file.name, file) for file in batch.files)
+            self.read += batch.read
             self._rejects.early(batch.rejects, formats)
             frame = batch.frame if document is None else batch.frame.with_columns(document_column(document))
             self._note_seconds("read and validate", begun)
