@@ -56,6 +56,15 @@ def test_a_reference_is_not_the_choice_that_is_written_so() -> None:
     compare(one(Literal["&amp;", "x"]), b"<r>\r\n" + rows + b"</r>", XML)
 
 
+@pytest.mark.parametrize("space", ["urn:" + "x" * 300, "urn:a&amp;b"])
+def test_a_namespace_is_no_other_one_however_long(space: str) -> None:
+    row = '<i><p:x xmlns:p="{}">q</p:x></i>'
+    rows = [row.format(space)] * 30 + [row.format(space + "y")]
+    how = Format("xml", record="i", namespaces={"p": space.replace("&amp;", "&")})
+    model = create_model("One", x=(str, Field(alias="p:x")))
+    compare(model, f"<r>{''.join(rows)}</r>".encode(), how)
+
+
 @pytest.mark.parametrize("annotation", [dt.date, dt.date | None])
 def test_a_date_without_quotation_marks_is_no_json(annotation: Any) -> None:
     compare(one(annotation), b'{"x":"2024-01-01"}\n' * 5 + b'{"x":null}\n{"x":2024-01-01}\n', JSONL)

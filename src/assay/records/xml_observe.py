@@ -209,6 +209,9 @@ def _note_start(seen: Element, start: re.Match[bytes], element: etree._Element) 
     if len(_name(start)) > _LONGEST or any(len(name) > _LONGEST for name in names):
         raise _NotPlainError
     values = [value if is_declaration else b"" for is_declaration, (_, _, value) in zip(declares, written, strict=True)]
+    # They must be compared as they are written.
+    if any(len(value) > _LONGEST or b"&" in value for value in values):
+        raise _NotPlainError
     key = (*names, *values, start["empty"])
     known = seen.starts.get(key)
     if known is None:
