@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from tests.records.twins import compare, outcome
 
 import assay
+from assay import XPath
 from assay.records.batches import Format
 from assay.settings import Settings
 
@@ -54,6 +55,30 @@ def test_a_raw_tab_is_not_the_choice_that_has_one() -> None:
 def test_a_reference_is_not_the_choice_that_is_written_so() -> None:
     rows = b"".join(b"<i>\r\n<x>%s</x>\r\n</i>\r\n" % text for text in [b"x"] * 30 + [b"&amp;", b"&amp;amp;"])
     compare(one(Literal["&amp;", "x"]), b"<r>\r\n" + rows + b"</r>", XML)
+
+
+@pytest.mark.parametrize("first", ["code", "parts"])
+def test_a_field_in_an_element_that_is_an_item_elsewhere_is_not_absent(first: str) -> None:
+    amount = create_model("Amount", amount=(int, 0))
+    fields: dict[str, Any] = {
+        "code": (Annotated[str, XPath("part/code")], "none"),
+        "parts": (Annotated[list[amount], XPath("part")], []),  # type: ignore[valid-type]
+    }
+    model = create_model("One", **{name: fields[name] for name in sorted(fields, key=lambda name: name != first)})
+    row = "<i><part><code>q</code><amount>1</amount></part></i>"
+    compare(model, f"<r>{row * 30}</r>".encode(), XML)
+
+
+def test_a_list_is_gathered_from_several_elements() -> None:
+    fields: dict[str, Any] = {
+        "codes": (Annotated[list[str], XPath("part/code")], []),
+        "amounts": (Annotated[list[int], XPath("part/more/amount"), Field(min_length=1)], ...),
+    }
+    part = "<part><code>q{}</code><more>{}</more></part>"
+    parts = [part.format(number, f"<amount>{number}</amount>" * (number % 3 + 1)) for number in range(120)]
+    parts += ["<part><code>x</code></part>"] * 3 + [part.format("y", "<amount>one</amount>")]
+    rows = [f"<i>{''.join(parts[begin : begin + 3])}</i>" for begin in range(0, len(parts), 3)]
+    assert compare(create_model("One", **fields), f"<r>{''.join(rows)}<i></i></r>".encode(), XML) <= 10
 
 
 @pytest.mark.parametrize("space", ["urn:" + "x" * 300, "urn:a&amp;b"])

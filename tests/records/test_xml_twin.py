@@ -28,6 +28,12 @@ class Part(BaseModel):
     amount: Annotated[Decimal, Field(max_digits=8, decimal_places=2)] | None = None
 
 
+class Amount(BaseModel):
+    """A part of it."""
+
+    amount: str | None = None
+
+
 #: Types of fields, and texts that they mostly take.
 KINDS: dict[str, tuple[Any, st.SearchStrategy[str]]] = {
     "int": (Annotated[int, Field(ge=-5)], st.integers(-9, 999).map(str)),
@@ -61,7 +67,22 @@ NESTED: dict[str, dict[str, Any]] = {
     "many": {"part": (list[Part], [])},
     "unit": {"u": (str, "none")},
     "path": {"code": (Annotated[str, XPath("part/code")], "none")},
+    "gathered": {"codes": (Annotated[list[str], XPath("part/code")], [])},
+    "gathered twice": {
+        "codes": (Annotated[list[str], XPath("part/code"), Field(max_length=2)], []),
+        "amounts": (Annotated[list[int], XPath("part/amount"), Field(min_length=1)], ...),
+    },
+    "path and many": {
+        "code": (Annotated[str, XPath("part/code")], "none"),
+        "parts": (Annotated[list[Amount], XPath("part")], []),
+    },
+    "many and path": {
+        "parts": (Annotated[list[Amount], XPath("part")], []),
+        "code": (Annotated[str, XPath("part/code")], "none"),
+    },
 }
+#: Those of which a record may have several parts.
+SEVERAL = ("many", "gathered", "gathered twice", "path and many", "many and path")
 CONFIGS = st.sampled_from([ConfigDict(), ConfigDict(extra="forbid"), ConfigDict(str_strip_whitespace=True)])
 
 
@@ -87,7 +108,7 @@ def members_of(draw: st.DrawFn, kinds: list[tuple[str, str]], nested: str, oddne
             text = draw(ODD) if oddness > 6 and draw(st.booleans()) else draw(KINDS[kind][1])
             attributes = draw(ATTRIBUTES) if oddness > 5 else ""
             members.append(f"<{name}{attributes}>{text}</{name}>" if text or oddness < 8 else f"<{name}/>")
-    for _ in range(draw(st.integers(0, 3)) if nested == "many" else draw(st.integers(0, 1))):
+    for _ in range(draw(st.integers(0, 3)) if nested in SEVERAL else draw(st.integers(0, 1))):
         code, amount = draw(PARTS)
         members.append(
             f"<part><code>{code}</code>" + ("" if amount is None else f"<amount>{amount}</amount>") + "</part>"

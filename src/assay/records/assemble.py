@@ -14,7 +14,7 @@ from assay.reading import Bools, Ints
 from assay.records.claims import ANY_TEXT, Claim
 from assay.records.cursor import Text
 from assay.records.direct import Direct
-from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States, together
+from assay.records.found import ABSENT, BARE, NULL, QUOTED, Found, Level, States, gathered, together
 
 #: From the JSON texts of values to a column of them; null where the reference takes a text otherwise or not at all.
 Refer = Callable[[pl.Series], pl.Series]
@@ -121,6 +121,7 @@ class Many:
     Attributes:
         item: Its items.
         shortest, longest: How many they must be.
+        through: The slots of the arrays around, the outermost first, where it is gathered from their items (XML).
     """
 
     slot: int
@@ -129,6 +130,7 @@ class Many:
     item: Value
     shortest: int = 0
     longest: int | None = None
+    through: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -366,14 +368,14 @@ class Assembly:
         return _with_presence(struct, value, found, proofs)
 
     def _list(self, value: Many, level: Level, proofs: list[Bools]) -> pl.Series:
-        found = level.found(value.slot)
-        owner, items = level.items.get(value.slot, (np.zeros(0, np.int64), Level(0)))
+        owner, items = level.items_of((*value.through, value.slot))
         columns, certain = self.columns({"item": value.item}, items)
         if not certain.all():
             good = np.ones(level.size, np.bool_)
             good[owner[~certain]] = False
             proofs.append(good)
         counts = np.bincount(owner, minlength=level.size)
+        found = level.found(value.slot) if not value.through else gathered(counts)
         if value.shortest or value.longest is not None:
             longest = len(owner) if value.longest is None else value.longest
             proofs.append((counts >= value.shortest) & (counts <= longest) | (found.states < BARE))

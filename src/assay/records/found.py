@@ -47,6 +47,12 @@ def together(several: Sequence[Found]) -> Found:
     )
 
 
+def gathered(counts: Ints) -> Found:
+    """What was found of an array that is gathered from others, by how many items each row has."""
+    zeros = np.zeros(len(counts), np.int64)
+    return Found(zeros, zeros, np.where(counts > 0, np.uint8(BARE), np.uint8(ABSENT)))
+
+
 @dataclass
 class Level:
     """Some records, or the items of one array in all of them.
@@ -87,6 +93,14 @@ class Level:
             zeros = np.zeros(self.size, np.int64)
             made = Found(zeros, zeros, np.zeros(self.size, np.uint8))
         return made
+
+    def items_of(self, slots: Sequence[int]) -> tuple[Ints, Level]:
+        """The items of an array, or of arrays within each other, the outermost first: their rows here, ascending."""
+        owner, level = np.arange(self.size), self
+        for slot in slots:
+            inner, level = level.items.get(slot, (np.zeros(0, np.int64), Level(0)))
+            owner = owner[inner]
+        return owner, level
 
     def keep(self, rows: Bools) -> Level:
         """Some of the rows only, with their items."""

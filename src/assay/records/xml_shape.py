@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
@@ -103,6 +103,7 @@ class XmlShapes:
             raise NotCompiledModel("no plain record was seen")
         made = _XmlShape(self._schema, element, empty_as_null=self._empty_as_null)
         values = made.fields(self._schema.root(), self._shape, self._model, element, self._schema.columns.schema)
+        made.see_levels()
         layout = made.layout(element)
         return Shape(layout, values, (), made.spaced, block.head)
 
@@ -160,6 +161,7 @@ class _XmlShape:
         self._texts: dict[int, int] = {}
         self._attributes: dict[tuple[int, str], int] = {}
         self._items: dict[int, int] = {}
+        self._expected: list[tuple[Element, Element, Sequence[int]]] = []
         self._taken: set[int] = set()
         self._attributed: dict[int, int] = {}
         self._unnamed: set[int] = set()
@@ -219,21 +221,35 @@ class _XmlShape:
             item, inner = _item_of(self._schema, node, site)
             if attribute is not None or element is within:
                 raise NotCompiledModel("a list of attributes")
+            through = self._through(element, within)
             slot = self._items.setdefault(id(element), next(self._slots))
-            self._see_once(element, within)
             value = self._single(item, one, element, None, inner, _NO_PRESENCE)
             shortest, longest = node.get("min_length") or 0, node.get("max_length")
-            return Many(slot, site.dtype, presence, value, shortest, longest)
-        self._see_once(element, within)
+            return Many(slot, site.dtype, presence, value, shortest, longest, through)
+        self._expected.append((element, within, ()))
         if element is not within and id(element) in self._items:
             raise NotCompiledModel("a list that is no list elsewhere")
         return self._single(node, one, element, attribute, site, presence)
 
-    def _see_once(self, element: Element, within: Element) -> None:
-        """Raise where an element between is one of several."""
-        while element is not within:
-            element = self._parents[id(element)]
-            if element is not within and id(element) in self._items:
+    def _through(self, element: Element, within: Element) -> list[int]:
+        """The items that a list is gathered from: the elements between that come several times."""
+        through: list[int] = []
+        for one in self._between(element, within):
+            if one.most > 1:
+                through.insert(0, self._items.setdefault(id(one), next(self._slots)))
+        self._expected.append((element, within, through))
+        return through
+
+    def _between(self, element: Element, within: Element) -> Iterator[Element]:
+        """The elements around an element, the innermost first, inside another."""
+        while element is not within and (element := self._parents[id(element)]) is not within:
+            yield element
+
+    def see_levels(self) -> None:
+        """Raise where a field lies in an element that is an item for another field."""
+        for element, within, through in self._expected:
+            between = [self._items[id(one)] for one in self._between(element, within) if id(one) in self._items]
+            if between[::-1] != list(through):
                 raise NotCompiledModel("a field inside one of several elements")
 
     def _single(
