@@ -80,6 +80,31 @@ def test_the_summary_says_what_was_booked(folder: Path) -> None:
     assert [row["entry_id"] for row in explained["published"]["ledger"]] == ["a#3"]
 
 
+def test_a_line_that_was_corrected_since_is_explained_by_what_its_run_published(folder: Path) -> None:
+    write(folder, a="15 10 EUR", b="1 1 EUR")
+    first = document(assay("run", "usage", "--json"))["id"]
+    (folder / "usage.jsonl").rename(folder / "usage-1.jsonl")
+    write(folder, a="15 5 EUR", b="1 1 EUR")
+    second = document(assay("run", "usage", "--json"))["id"]
+    (folder / "usage.jsonl").unlink()
+    (folder / "usage-1.jsonl").rename(folder / "usage.jsonl")
+    done = assay("explain", first, "a")
+    assert done.exit_code == 0
+    assert "DIFFERS" not in done.stdout
+    assert f"note: what run {first} published in ledger was corrected since: see its entries" in done.stdout
+    assert (
+        f"booked in ledger\n"
+        f"  a#1  line, on 2026-03-31, by run {first}\n"
+        f"      quantity 15.00, price 10.00, net 150.0000\n"
+        f"  a#2  reversal of a#1, on 2026-03-31, by run {second}\n"
+    ) in done.stdout
+    assert f"proven: the reference, the compiled book, and what run {first} published in ledger agree" in done.stdout
+    made = document(assay("explain", first, "a", "--json"))
+    assert [entry["entry_id"] for entry in made["booked"]["ledger"]] == ["a#1", "a#2", "a#3"]
+    assert [entry["entry_id"] for entry in made["published"]["ledger"]] == ["a#3"]
+    assert "booked in ledger" not in assay("explain", first, "b").stdout
+
+
 def test_show_says_what_a_ledger_is(folder: Path) -> None:
     shown = assay("show", "usage").stdout
     assert (

@@ -62,7 +62,7 @@ def test_a_field_in_an_element_that_is_an_item_elsewhere_is_not_absent(first: st
     amount = create_model("Amount", amount=(int, 0))
     fields: dict[str, Any] = {
         "code": (Annotated[str, XPath("part/code")], "none"),
-        "parts": (Annotated[list[amount], XPath("part")], []),  # type: ignore[valid-type]
+        "parts": (Annotated[list[amount], XPath("part")], []),
     }
     model = create_model("One", **{name: fields[name] for name in sorted(fields, key=lambda name: name != first)})
     row = "<i><part><code>q</code><amount>1</amount></part></i>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,6 +85,9 @@ def _print(explanation: Explanation, pipeline: str) -> None:
         if not rows:
             say("  the record ends here")
     _print_untouched(untouched)
+    for name, entries in explanation.booked.items():
+        if len(entries) > 1:
+            _print_entries(name, entries)
     say("")
     _print_proof(explanation)
 
@@ -99,8 +103,29 @@ def _print_untouched(steps: list[str]) -> None:
 def _print_row(row: dict[str, Any]) -> None:
     width = max(map(len, row), default=0)
     for name, value in row.items():
-        text = "null" if value is None else str(value)
-        say(f"  {name:<{width}}  {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}")
+        say(f"  {name:<{width}}  {_short(value)}")
+
+
+def _short(value: object) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _print_entries(output_name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """All that was booked of the record: an entry, and under it the columns in which they differ."""
+    from rich.text import Text  # noqa: PLC0415
+
+    from assay.pipeline.entries import COLUMNS  # noqa: PLC0415 - --help shall not wait for it
+
+    say("")
+    output().print(Text(f"booked in {output_name}", "bold"))
+    shown = [
+        name for name in entries[0] if name not in COLUMNS and any(one[name] != entries[0][name] for one in entries)
+    ]
+    for entry in entries:
+        of = "" if entry["corrects"] is None else f" of {entry['corrects']}"
+        say(f"  {entry['entry_id']}  {entry['entry']}{of}, on {entry['booked_on']}, by run {entry['booked_run']}")
+        say(f"      {', '.join(f'{name} {_short(entry[name])}' for name in shown)}")
 
 
 def _print_proof(explanation: Explanation) -> None:
@@ -115,9 +140,8 @@ def _print_proof(explanation: Explanation) -> None:
     if not explanation.prices:
         say("no book prices this record: the steps above show what was computed")
         return
-    published = [name for name, rows in explanation.published.items() if rows]
-    also = f", and what is published in {', '.join(published)}" if published else ""
-    say(f"proven: the reference, the compiled book{also} agree to the last digit")
+    *others, last = ("the reference", "the compiled book", *explanation.agreed)
+    say(f"proven: {', '.join(others)}{',' * (len(others) > 1)} and {last} agree to the last digit")
 
 
 def _as_json(explanation: Explanation) -> dict[str, Any]:
@@ -158,6 +182,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
             for one in explanation.prices
         ],
         "published": {name: [_plain(row) for row in rows] for name, rows in explanation.published.items()},
+        "booked": {name: [_plain(row) for row in rows] for name, rows in explanation.booked.items()},
         "notes": explanation.notes,
         "differences": explanation.differences,
         "proven": explanation.proven,

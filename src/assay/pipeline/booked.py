@@ -199,6 +199,11 @@ class OpenBooked:
         return self._keeper.schema
 
     @property
+    def key(self) -> Sequence[str]:
+        """The columns that name a line."""
+        return self._keeper.key
+
+    @property
     def rows(self) -> pl.Schema:
         """The columns of the rows that wait."""
         return self._keeper.rows

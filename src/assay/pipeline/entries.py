@@ -8,7 +8,7 @@ what is booked for it now; after a `reversal` nothing is. The id of an entry is 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -317,6 +317,15 @@ def standing(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     there = [dict(entry) for entry in entries]
     reversed_ones = {entry["corrects"] for entry in there if entry["entry"] == REVERSAL}
     return [one for one in there if one["entry"] != REVERSAL and one["entry_id"] not in reversed_ones]
+
+
+def held(entries: Iterable[Mapping[str, Any]], key: Sequence[str], later: Collection[str]) -> list[dict[str, Any]]:
+    """The lines among some entries, in order, that held before some later runs."""
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for entry in entries:
+        if entry["booked_run"] not in later:
+            last[tuple(entry[name] for name in key)] = dict(entry)
+    return [one for one in last.values() if one["entry"] != REVERSAL]
 
 
 def decimal_paths(name: str, dtype: Any) -> Iterator[str]:

@@ -15,7 +15,7 @@ from assay.errors import ConfigurationError, NotFoundError, SourceError
 from assay.pipeline.booked import OpenBooked
 from assay.pipeline.context import instant_text, visible
 from assay.pipeline.definition import Pipeline
-from assay.pipeline.entries import standing
+from assay.pipeline.entries import held, standing
 from assay.pipeline.execution import open_store
 from assay.pipeline.plan import Plan, make_plan
 from assay.pipeline.publishing import Publication
@@ -57,8 +57,10 @@ class Explanation:
         steps: What each step has made of it: the step's name and the columns it added or changed, row by row.
         prices: What the pricing steps say, a row each.
         published: By output: the rows with this key that are published now; of a ledger, those not reversed.
+        booked: By output that is a ledger: all entries of this key, in the order in which they were booked.
         notes: What is not as it was in the run.
         differences: Amounts that do not agree: the reference, the compiled book, what is published.
+        agreed: What the prices were held against, in words, and is the same.
     """
 
     run: str
@@ -68,8 +70,10 @@ class Explanation:
     steps: list[tuple[str, list[dict[str, Any]]]]
     prices: list[Priced]
     published: dict[str, list[dict[str, Any]]]
+    booked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    agreed: list[str] = field(default_factory=list)
 
     @property
     def proven(self) -> bool:
@@ -136,7 +140,7 @@ def _explained_of(
         traced = find(plan, store, run, looked_for.wanted)
         if traced is None:
             return None
-        explained = _explained(plan, run, traced, looked_for.names, looked_for.wanted)
+        explained = _explained(plan, store, run, traced, looked_for)
         return explained, traced.letter is None or traced.letter.state == "replayed"
 
 
@@ -188,7 +192,7 @@ def _files(run: Run) -> list[str]:
     return [file["name"] for file in (run.ledger or {}).get("files", [])]
 
 
-def _explained(plan: Plan, run: Run, traced: Traced, names: list[str], wanted: pl.Expr) -> Explanation:
+def _explained(plan: Plan, store: RunStore, run: Run, traced: Traced, looked_for: _LookedFor) -> Explanation:
     first = traced.found.row(0, named=True)
     steps: list[tuple[str, list[dict[str, Any]]]] = []
     prices: list[Priced] = []
@@ -196,17 +200,19 @@ def _explained(plan: Plan, run: Run, traced: Traced, names: list[str], wanted: p
         if isinstance(stage.step, BoundPrice | BoundDocumentPrice):
             prices += _priced(stage.step, stage.before, stage.after, traced.mine)
         steps.append((stage.step.name, _made(stage.before.filter(traced.mine), stage.after.filter(traced.mine))))
+    published, booked = _published(plan, traced.by, looked_for)
     explanation = Explanation(
         run.id,
-        {name: first[name] for name in names},
+        {name: first[name] for name in looked_for.names},
         {name.removeprefix("_"): first[name] for name in ("_source", "_record", "_line", "_offset")},
         {name: first[name] for name in visible(plan.reader.schema).names()},
         steps,
         prices,
-        _published(plan, traced.by, names, wanted),
+        published,
+        booked,
         list(_notes(plan, traced, ended=bool(steps) and not steps[-1][1])),
     )
-    explanation.differences.extend(_differences(explanation))
+    _compare(explanation, plan, store, traced.by)
     return explanation
 
 
@@ -241,19 +247,30 @@ def _made(before: pl.DataFrame, after: pl.DataFrame) -> list[dict[str, Any]]:
     return after.select(names).to_dicts() if names else [{} for _ in range(after.height)]
 
 
-def _published(plan: Plan, run: Run, names: list[str], wanted: pl.Expr) -> dict[str, list[dict[str, Any]]]:
+_Rows = dict[str, list[dict[str, Any]]]
+
+
+def _published(plan: Plan, run: Run, looked_for: _LookedFor) -> tuple[_Rows, _Rows]:
+    """What is published of the record now, by output; and of those that are ledgers, all entries."""
     if run.status != "published":
-        return {}
+        return {}, {}
     output = run.definition.get("output")
     folder = Path(output) if output else plan.settings.output
     root = (folder or plan.settings.project).resolve()
     targets = Publication(plan, output=folder, root=root, staging=root / "explain", reads=True)
-    found = {}
+    found: _Rows = {}
+    booked: _Rows = {}
     for name, stored in targets.published():
-        if set(names) <= set(stored.collect_schema()):
-            rows = stored.filter(wanted).collect().to_dicts()
-            found[name] = standing(rows) if isinstance(plan.outputs[name], OpenBooked) else rows
-    return found
+        if not set(looked_for.names) <= set(stored.collect_schema()):
+            continue
+        rows = stored.filter(looked_for.wanted)
+        output = plan.outputs[name]
+        if isinstance(output, OpenBooked):
+            booked[name] = rows.sort(*output.key, "entry_number").collect().to_dicts()
+            found[name] = standing(booked[name])
+        else:
+            found[name] = rows.collect().to_dicts()
+    return found, booked
 
 
 def _notes(plan: Plan, traced: Traced, *, ended: bool) -> Iterator[str]:
@@ -286,18 +303,40 @@ def _fate(letter: DeadLetter) -> str:
     return f"run {letter.run} rejected the record ({first['type']}: {first['msg']}){done}: {seen}"
 
 
-def _differences(explanation: Explanation) -> Iterator[str]:
+def _compare(explanation: Explanation, plan: Plan, store: RunStore, run: Run) -> None:
+    """Note what differs, of what is published and of what the run has published."""
     for priced in explanation.prices:
         for name, amount in priced.computed.items():
             if getattr(priced.receipt, name) != amount:
-                yield f"{name}: {amount} by the compiled book, {getattr(priced.receipt, name)} by the reference"
-    if not explanation.prices:
-        return
-    last = explanation.prices[-len([p for p in explanation.prices if p.step == explanation.prices[-1].step]) :]
-    for output, rows in explanation.published.items():
-        if len(rows) != len(last):
+                explanation.differences.append(
+                    f"{name}: {amount} by the compiled book, {getattr(priced.receipt, name)} by the reference"
+                )
+    later = {one.id for one in store.published_since(run, replays=True)} if explanation.booked else set()
+    prices = [one for one in explanation.prices if one.step == explanation.prices[-1].step]
+    for name, rows in explanation.published.items():
+        output = plan.outputs[name]
+        before = held(explanation.booked[name], output.key, later) if isinstance(output, OpenBooked) else rows
+        now = list(_differences(rows, prices, f"is published in {name}"))
+        if before == rows:
+            explanation.differences.extend(now)
+            explanation.agreed.extend([f"what is published in {name}"] if rows and not now else [])
             continue
-        for row, priced in zip(rows, last, strict=True):
-            for name in _AMOUNTS:
-                if name in row and row[name] != getattr(priced.receipt, name):
-                    yield f"{name}: {row[name]} is published in {output}, {getattr(priced.receipt, name)} computed"
+        explanation.notes.append(f"what run {run.id} published in {name} was corrected since: see its entries")
+        then = list(_differences(before, prices, f"was published in {name} by run {run.id}"))
+        if not then:
+            explanation.agreed.extend([f"what run {run.id} published in {name}"] if before else [])
+        elif not now and rows:
+            explanation.agreed.append(f"what is booked now in {name}")
+            explanation.notes.append("the price is by what is known now; --known-at INSTANT prices it as known before")
+        else:
+            explanation.differences.extend(then)
+
+
+def _differences(rows: list[dict[str, Any]], prices: list[Priced], where: str) -> Iterator[str]:
+    """Amounts in rows of an output that are not those of the prices, where there is a row for each."""
+    if len(rows) != len(prices):
+        return
+    for row, priced in zip(rows, prices, strict=True):
+        for name in _AMOUNTS:
+            if name in row and row[name] != getattr(priced.receipt, name):
+                yield f"{name}: {row[name]} {where}, {getattr(priced.receipt, name)} computed"

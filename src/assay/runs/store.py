@@ -185,11 +185,11 @@ class RunStore:
         """All runs of a pipeline that published, the last first, replays aside."""
         return self._runs(RUNS.c.pipeline == pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
 
-    def published_since(self, run: Run) -> Iterator[Run]:
-        """Runs of the same pipeline that published after a run began, the last first, replays aside."""
+    def published_since(self, run: Run, *, replays: bool = False) -> Iterator[Run]:
+        """Runs of the same pipeline, and replays if wanted, that published after a run began, the last first."""
         began = sa.select(RUNS.c.sequence).where(RUNS.c.id == run.id).scalar_subquery()
-        of = (RUNS.c.pipeline == run.pipeline, RUNS.c.status == "published", RUNS.c.parent.is_(None))
-        return self._runs(*of, RUNS.c.sequence > began)
+        of = [RUNS.c.pipeline == run.pipeline, RUNS.c.status == "published", RUNS.c.sequence > began]
+        return self._runs(*of, *([] if replays else [RUNS.c.parent.is_(None)]))
 
     def abandoned(self, pipeline: str) -> list[Run]:
         """Runs of a pipeline that had decided to publish and were given up, the last first."""
