@@ -108,9 +108,9 @@ def test_a_line_that_was_corrected_since_is_explained_by_what_its_run_published(
 def test_show_says_what_a_ledger_is(folder: Path) -> None:
     shown = assay("show", "usage").stdout
     assert (
-        "output   ledger  ledger by id, corrected in the current period  -> Parquet('out/ledger', mode='append')"
-        in shown
-    )
+        "output   ledger  ledger by id, corrected in the current period; amounts quantity, net; rates price; "
+        "booked on {on}  -> Parquet('out/ledger', mode='append')"
+    ) in shown.replace("\n         ", " ")
 
 
 def test_a_price_that_was_not_booked_yet_is_told_by_explain(folder: Path) -> None:

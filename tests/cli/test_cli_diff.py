@@ -312,7 +312,8 @@ def test_no_records(shop: Path) -> None:
         (["shop", "--book", "dearer.toml", "--date", "day"], 2, "give since (--since)"),
         (["shop", "--book", "dearer.toml", "--fail-over", "much"], 2, 'a limit is a share such as "1%"'),
         (["shop", "--book", "dearer.toml", "--fail-over", "1USD"], 2, "the amounts are in EUR"),
-        (["shop", "--swap-date", "2026-03-01"], 2, "--swap-date takes two times"),
+        (["shop", "--swap-date", "2026-03-01"], 2, "--swap-date takes two instants"),
+        (["shop", "--swap-date", "2026-03-01..2026-04-01T00:00Z"], 2, "--swap-date: 2026-03-01T00:00:00 has no zone"),
         (["shop", "--book", "dearer.toml", "--input", "gone.jsonl"], 1, "gone.jsonl"),
         (["shp", "--book", "dearer.toml"], 2, 'Did you mean "shop"'),
         (["free", "--book", "dearer.toml"], 2, "no step prices"),
@@ -365,7 +366,7 @@ def listed(shop: Path) -> Path:
 
 
 def test_two_known_times(listed: Path) -> None:
-    done = assay("diff", "shop", "--swap-date", "2026-01-31..2026-02-01", "--measure", "net")
+    done = assay("diff", "shop", "--swap-date", "2026-01-31T00:00Z..2026-02-01T00:00Z", "--measure", "net")
     assert done.exit_code == 0, done.stderr
     shown = [" ".join(row.split()) for row in done.stdout.splitlines()]
     assert "tables known at 2026-01-31T00:00:00+00:00 -> 2026-02-01T00:00:00+00:00 2 +3.75 +0.75 +4.50" in shown
@@ -398,7 +399,7 @@ def test_a_wrong_price_list(listed: Path, prices: str, status: int, message: str
 
 
 def test_times_where_nothing_is_known_later(shop: Path) -> None:
-    done = assay("diff", "shop", "--swap-date", "2026-01-31..2026-02-01")
+    done = assay("diff", "shop", "--swap-date", "2026-01-31T00:00Z..2026-02-01T00:00Z")
     assert done.exit_code == 2
     assert "known_from" in done.stderr
 

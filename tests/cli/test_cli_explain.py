@@ -117,7 +117,7 @@ def test_a_changed_source_is_noticed(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("a/9", "no accepted record 'a/9'"),
+        ("a/9", "no accepted record with order/n 'a/9'"),
         ("c/1", "assay rejects list"),
         ("a", 'the key is order/n, of 2 parts, and "a" has 1'),
     ],
@@ -160,7 +160,7 @@ def test_a_record_that_was_mended_and_replayed_is_explained(shop: Path) -> None:
         assert "replayed it as it was: " in other.stdout
         assert other.exit_code == 0
         assert assay("explain", name, "b/1").stdout.count("published in lines") == 1
-    assert "no accepted record 'c/1'" in assay("explain", run, "c/1").stderr
+    assert "no accepted record with order/n 'c/1'" in assay("explain", run, "c/1").stderr
 
 
 MENDED = '{"order": "a", "n": 2, "qty": "3.00"}'
@@ -199,7 +199,7 @@ shop = Pipeline""",
     assert "lines 2" in told
     assert "priced together with all 2 lines of its document" in told
     assert told[-1].startswith("proven: ")
-    assert "no accepted record 'a/9'" in assay("explain", "latest", "a/9").stderr
+    assert "no accepted record with order/n 'a/9'" in assay("explain", "latest", "a/9").stderr
 
 
 def test_a_record_without_a_price_shows_its_steps(invoices: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_name_of_a_pipeline_looks_back_through_its_runs(shop: Path) -> None:
     for name, line in (("1", LINES.splitlines()[0]), ("2", LINES.splitlines()[1]), ("3", '{"order": "a", "n": "1"}')):
         (shop / "in" / f"{name}.jsonl").write_text(line + "\n")
         runs.append(document(assay("run", "shop", "--json"))["id"])
-    assert "no accepted record 'a/1'" in assay("explain", "latest", "a/1").stderr
+    assert "no accepted record with order/n 'a/1'" in assay("explain", "latest", "a/1").stderr
     done = document(assay("explain", "shop", "a/1", "--json"))
     assert (done["run"], done["place"]["source"], done["proven"]) == (runs[0], "in/1.jsonl", True)
     assert done["published"]["lines"][0]["net"] == done["prices"][0]["net"]
@@ -244,7 +244,8 @@ def test_the_name_of_a_pipeline_looks_back_through_its_runs(shop: Path) -> None:
     assert assay("explain", "shop", "b/1").stdout.startswith(f"b / 1  run {runs[1]} of shop")
     gone = assay("explain", "shop", "z/1")
     assert gone.exit_code == 2
-    assert "no accepted record in the 3 published runs of shop 'z/1'" in gone.stderr
+    assert "no accepted record with order/n 'z/1'" in gone.stderr
+    assert "looked at: the 3 published runs of shop" in gone.stderr
     assert "assay rejects list shop" in gone.stderr
     (shop / "in" / "2.jsonl").unlink()
     assert f"note: run {runs[1]} could not be looked at: in/2.jsonl" in assay("explain", "shop", "a/1").stdout

@@ -117,6 +117,10 @@ def test_march_as_known_in_march_after_the_corrections_of_april(shop: Path) -> N
     assert f"prices   as known at {AS_IN_MARCH}" in assay("runs", "show", again["id"]).stdout
     assert again["id"] != first["id"]
     assert published(shop) == before
+    listed = assay("runs").stdout.splitlines()
+    assert "known at" in listed[0]
+    assert AS_IN_MARCH in listed[1]
+    assert AS_IN_MARCH not in listed[2]
 
     corrected = document(assay("run", "shop", "--json"))
     assert corrected["id"] not in (first["id"], again["id"])

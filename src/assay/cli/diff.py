@@ -53,7 +53,7 @@ _PRICES = 10
 @click.option("--step", metavar="NAME", help="The pricing step, where there are several.")
 @click.option("--since", type=_DAY, metavar="DATE", help="Only rows of this day or later, such as 2026-03-01.")
 @click.option("--date", metavar="COLUMN", help="The column of that day; else the one that gives the book a date.")
-@click.option("--swap-date", "swapped", metavar="A..B", help="Prices and rates as known at A, and at B (UTC).")
+@click.option("--swap-date", "swapped", metavar="A..B", help="Prices and rates as known at A, and at B.")
 @click.option("--prices", metavar="NAME=FILE", multiple=True, help="Another price list for the second book; repeat it.")
 @click.option("--by", metavar="COLUMN", multiple=True, help="Who pays: rows with the same value here; repeat it.")
 @click.option(
@@ -142,15 +142,15 @@ def diff_command(
 
 
 def _instants(text: str) -> tuple[dt.datetime, dt.datetime]:
-    """From "2026-03-01..2026-04-01": two instants in UTC, unless they say another zone."""
+    """From "2026-03-01T00:00Z..2026-04-01T00:00Z": two instants, each with its zone."""
+    from assay.pricing import known_instant, shown_instant  # noqa: PLC0415 - --help shall not wait for it
+
     parts = text.split("..")
-    try:
-        one, other = (dt.datetime.fromisoformat(part) for part in parts)
-    except ValueError:
+    if len(parts) != 2:
         raise ConfigurationError(
-            f'--swap-date takes two times, such as 2026-03-01..2026-04-01T12:00, not "{text}"'
-        ) from None
-    return tuple(at if at.tzinfo else at.replace(tzinfo=dt.UTC) for at in (one, other))  # type: ignore[return-value]
+            f'--swap-date takes two instants, such as 2026-03-01T00:00Z..2026-04-01T12:00Z, not "{text}"'
+        )
+    return tuple(shown_instant(known_instant(part, "--swap-date"), None) for part in parts)  # type: ignore[return-value]
 
 
 def _tell_exceeded(difference: Difference, exceeded: Sequence[str], most: str) -> None:

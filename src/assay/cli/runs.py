@@ -113,12 +113,13 @@ def runs_command(words: tuple[str, ...], pipeline: str | None, limit: int, as_js
     if not found:
         say(f"no runs{f' of {pipeline}' if pipeline else ''} yet; assay run {pipeline or 'NAME'} makes one")
         return
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             one.id,
             one.pipeline,
             ("dry run" if one.dry_run else one.status) + (f" of {kept.parent}" if kept.parent else ""),
             kept.started.replace("+00:00", "Z"),
+            one.known_at or "",
             f"{one.counts['read']:,}",
             f"{one.counts['written']:,}",
             f"{one.counts['rejected']:,}",
@@ -126,7 +127,11 @@ def runs_command(words: tuple[str, ...], pipeline: str | None, limit: int, as_js
         )
         for one, kept in zip(results, found, strict=True)
     ]
-    columns = ("run", "pipeline", "status", "started", "read", "written", "rejected", "why")
+    columns = ["run", "pipeline", "status", "started", "known at", "read", "written", "rejected", "why"]
+    if not any(one.known_at for one in results):
+        place = columns.index("known at")
+        columns.pop(place)
+        rows = [row[:place] + row[place + 1 :] for row in rows]
     counts = ("read", "written", "rejected")
     print_table(columns, rows, right=counts, optional=("started", "read", "why"))
 

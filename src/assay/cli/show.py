@@ -84,7 +84,10 @@ def show_command(name: str, as_json: bool) -> None:
                     "columns": types,
                 },
                 "steps": [{"name": n, "kind": kind, "with": settings} for n, kind, settings in steps],
-                "outputs": {n: {"kind": type(o).__name__, "to": repr(o.to)} for n, o in pipeline.outputs.items()},
+                "outputs": {
+                    n: {"kind": type(o).__name__, "what": _what(o), "to": repr(o.to)}
+                    for n, o in pipeline.outputs.items()
+                },
             }
         )
         return
@@ -106,8 +109,20 @@ def _what(output: Any) -> str:
     if hasattr(output, "measures"):
         return _groups(output)
     if hasattr(output, "amounts"):
-        return f"ledger by {', '.join(output.key)}, corrected in the {output.correction} period"
+        return _ledger(output)
     return "rows"
+
+
+def _ledger(output: Any) -> str:
+    said = [
+        f"ledger by {', '.join(output.key)}, corrected in the {output.correction} period",
+        f"amounts {', '.join(output.amounts)}",
+    ]
+    for word, names in (("rates", output.rates), ("compared", output.compare), ("scope", output.scope)):
+        said += [f"{word} {', '.join(names)}"] if names else []
+    for word, value in (("dated", output.dated), ("booked on", output.today), ("horizon", output.horizon)):
+        said += [f"{word} {value}"] if value is not None else []
+    return "; ".join([*said, *(["what is gone is reversed"] if output.gone == "reverse" else [])])
 
 
 def _source_notes(pipeline: Pipeline) -> str:

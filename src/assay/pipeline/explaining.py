@@ -122,7 +122,8 @@ def explain(
         found = _explained_of(pipeline, run, store, settings, looked_for)
     if found is not None:
         return found[0]
-    missing = NotFoundError("accepted record", key)
+    missing = NotFoundError(f"accepted record with {'/'.join(names)}", key)
+    missing.add_note(f"looked at: run {run.id} and what it has read")
     missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {run.parent or run.id}")
     raise missing
 
@@ -181,7 +182,8 @@ def _looked_back(pipeline: Pipeline, store: RunStore, settings: Settings, looked
     if rejected is not None:
         rejected.notes.extend(unread)
         return rejected
-    missing = NotFoundError(f"accepted record in the {count:,} published runs of {pipeline.name}", looked_for.key)
+    missing = NotFoundError(f"accepted record with {'/'.join(looked_for.names)}", looked_for.key)
+    missing.add_note(f"looked at: the {count:,} published runs of {pipeline.name}, and what they have read")
     for note in unread:
         missing.add_note(note)
     missing.add_note(f"it may have been rejected, and not be mended yet: assay rejects list {pipeline.name}")
