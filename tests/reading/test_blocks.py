@@ -276,6 +276,15 @@ def test_records_that_declare_their_namespaces_alike_come_in_one_block() -> None
     assert list(in_blocks(processor, data, 10**6)) == list(processor.split(io.BytesIO(data)))
 
 
+def test_records_of_several_kinds_come_in_one_block() -> None:
+    kinds = ("<p:row xmlns:p='urn:p'><a>{}</a></p:row>", "<q:line xmlns:q='urn:q' k='1'>{}</q:line>")
+    rows = [kinds[number % 7 == 0].format(number).encode() for number in range(20_000)]
+    data = b"<list>\n" + b"\n".join(rows) + b"\n</list>"
+    processor = XmlProcessor(record="p:row|q:line", namespaces={"p": "urn:p", "q": "urn:q"})
+    assert len(list(blocks_of(processor, io.BytesIO(data), 10**6))) == 2
+    assert list(in_blocks(processor, data, 10**6)) == list(processor.split(io.BytesIO(data)))
+
+
 def test_plain_xml_records_come_in_one_block() -> None:
     rows = [f"<row><a>{number}</a></row>".encode() for number in range(20_000)]
     data = b"<list xmlns='urn:x'>\n" + b"\n".join(rows) + b"\n</list>"

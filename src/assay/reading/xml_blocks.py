@@ -9,8 +9,7 @@ that nothing else proves.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,12 +22,11 @@ from assay.errors import SourceError
 from assay.reading.block import PAD, Block, Doubts, Ints
 from assay.reading.octets import Octets, Words, rare
 from assay.reading.raw import Limits, RawRecord
-from assay.reading.xml_split import CHUNK, START_TAG, Place, XmlSplitter, clark
+from assay.reading.xml_split import CHUNK, START_NAME, START_TAG, Look, Place, XmlSplitter, clark
 
 _LF: Final = 10
 _LESS: Final = 60
 _SPACES: Final = (32, 9, 10, 13)
-_START_NAME: Final = re.compile(rb"<([^\s/>]+)")
 #: What may follow the name in a start tag.
 _AFTER_NAME: Final = np.isin(np.arange(256), (*_SPACES, 62, 47))
 _SECOND: Final = np.uint64(0xFF00)
@@ -167,7 +165,7 @@ class XmlBlocks:
             return None
         # To pad it afterwards would be to copy it once more.
         text = Octets(self._read(self._size, PAD))
-        found = _plain_elements(text, place, self._limits)
+        found = _plain_elements(text, place.looks, self._limits)
         if found is None:
             self._data = text.data[: text.size]
             return None
@@ -225,7 +223,7 @@ def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int, b
     start, line = root[0]
     # In UTF-16, which expat tells by itself, a tag begins otherwise.
     tag = START_TAG.match(data, start)
-    name = _START_NAME.match(data, start)
+    name = START_NAME.match(data, start)
     if tag is None or name is None or tag.group().endswith(b"/>") or name[1].startswith(b"\0"):
         return None
     return start, line, name[1]
@@ -243,10 +241,13 @@ def _doubts_alone(block: Block, rows: Ints, *, make: Callable[[Place | None], Xm
     return Doubts({row: raw.problem for row, raw in enumerate(found) if raw.problem is not None})
 
 
-def _plain_elements(text: Octets, place: Place, limits: Limits) -> tuple[Ints, Ints, Ints] | None:
-    """Where the records are with which the text behind a place begins, as far as only white space is between them.
+def _plain_elements(text: Octets, looks: Sequence[Look], limits: Limits) -> tuple[Ints, Ints, Ints] | None:
+    """Where the records are with which a text begins, as far as only white space is between them.
 
-    They have the name of the record before, and whatever that declares of namespaces, in the same words.
+    Args:
+        text: It.
+        looks: How they begin: by a name, and whatever that declares of namespaces, in the same words.
+        limits: Bounds on one record.
 
     Returns:
         Where they begin and end, and where any tag begins in the text.
@@ -256,29 +257,49 @@ def _plain_elements(text: Octets, place: Place, limits: Limits) -> tuple[Ints, I
     behind = words & _SECOND
     hidden = np.flatnonzero((behind == _HIDES[0]) | (behind == _HIDES[1]))
     limit = int(opening[hidden[0]]) if len(hidden) else text.size
-    name = place.name.encode()
-    if not place.start_tag:
+    # Those that declare nothing are only known by that.
+    looks = [look for look in looks if bool(look.start_tag) == bool(looks[-1].start_tag)]
+    if not looks[-1].start_tag:
         # Without attributes nothing is declared, and to look for one byte takes no time.
         declares = text.data.find(b"xmlns", 0, limit) if b"=" in text.data else -1
         limit = limit if declares < 0 else declares
-    starts = _tags(text, opening, words, b"<" + name)
-    starts = starts[_AFTER_NAME[text.bytes[starts + len(name) + 1]]]
-    close = b"</" + name + b">"
-    ends = _tags(text, opening, words, close) + len(close)
-    count = min(len(starts), int(np.searchsorted(ends, limit, "right")))
-    following, starts, ends = starts[1 : count + 1], starts[:count], ends[:count]
-    if not count or (starts[0] and not np.isin(text.bytes[: starts[0]], _SPACES).all()):
+    found = [_places(text, opening, words, look) for look in looks]
+    starts, ends = _in_order([one for one, _ in found]), _in_order([one for _, one in found])
+    count = min(len(starts[0]), int(np.searchsorted(ends[0], limit, "right")))
+    following, kinds, closed = starts[0][1 : count + 1], starts[1][:count], ends[1][:count]
+    begin, end = starts[0][:count], ends[0][:count]
+    if not count or (begin[0] and not np.isin(text.bytes[: begin[0]], _SPACES).all()):
         return None
-    wrong = starts >= ends
-    if place.start_tag:
-        wrong |= ~text.fits(starts, place.start_tag)
-    wrong[: len(following)] |= ends[: len(following)] > following
-    wrong[1:] |= _filled(text, ends[:-1], starts[1:])
-    wrong |= ends - starts > limits.max_record_bytes
-    wrong |= _depths(opening, behind, starts, ends) > limits.max_record_depth
+    wrong = (begin >= end) | (kinds != closed)
+    for kind, look in enumerate(looks):
+        if look.start_tag:
+            mine = np.flatnonzero(kinds == kind)
+            wrong[mine] |= ~text.fits(begin[mine], look.start_tag)
+    wrong[: len(following)] |= end[: len(following)] > following
+    wrong[1:] |= _filled(text, end[:-1], begin[1:])
+    wrong |= end - begin > limits.max_record_bytes
+    wrong |= _depths(opening, behind, begin, end) > limits.max_record_depth
     if wrong.any():
         count = int(wrong.argmax())
-    return (starts[:count], ends[:count], opening) if count else None
+    return (begin[:count], end[:count], opening) if count else None
+
+
+def _places(text: Octets, opening: Ints, words: Words, look: Look) -> tuple[Ints, Ints]:
+    """Where elements begin that look so, and where elements of their name end."""
+    starts = _tags(text, opening, words, b"<" + look.name)
+    starts = starts[_AFTER_NAME[text.bytes[starts + len(look.name) + 1]]]
+    close = b"</" + look.name + b">"
+    return starts, _tags(text, opening, words, close) + len(close)
+
+
+def _in_order(several: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Places of several kinds in order, and of which kind each is."""
+    if len(several) == 1:
+        return several[0], np.zeros(len(several[0]), np.int64)
+    places = np.concatenate(several)
+    kinds = np.repeat(np.arange(len(several)), [len(one) for one in several])
+    order = np.argsort(places)
+    return places[order], kinds[order]
 
 
 def _depths(opening: Ints, behind: Words, starts: Ints, ends: Ints) -> Ints:

@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 from xml.parsers import expat
 
 from assay.errors import SourceError
@@ -21,11 +21,14 @@ from assay.reading.xml_path import Name, RecordPath
 CHUNK: Final = 64 * 1024
 #: A chunk grows with what must be kept of the ones before, up to so much: else one long token is gone over each time.
 _GROWN: Final = 4 * 1024 * 1024
+#: Looks of records that are told at most.
+_LOOKS: Final = 4
 #: So deep may elements be nested before it costs too much memory to find the end of the record.
 _STACK: Final = 1_000_000
 #: Marks a raw record that stands in its document's frame: this many elements around it.
 FRAME: Final = "assay-frame"
 START_TAG: Final = re.compile(rb"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
+START_NAME: Final = re.compile(rb"<([^\s/>]+)")
 _BOMS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SPACE: Final = " "
 #: Bytes of a tag in which its name ends, but for names that nobody gives, and the tag, where it declares namespaces.
@@ -43,6 +46,18 @@ class _TooMuchError(Exception):
     """What stands around the records is over a limit."""
 
 
+class Look(NamedTuple):
+    """How records begin.
+
+    Attributes:
+        name: Their qualified name.
+        start_tag: The whole start tag, if it declares namespaces; else nothing.
+    """
+
+    name: bytes
+    start_tag: bytes
+
+
 @dataclass(frozen=True)
 class Place:
     """A place between records, from which on a document can be read.
@@ -50,9 +65,8 @@ class Place:
     Attributes:
         offset: Bytes before it; line: 1-based number of its line; count: records before it.
         around: Start tags of the elements that are open there, as they stand in the document.
-        name: The qualified name of the record before it.
-        start_tag: Its whole start tag, if that declares namespaces; else nothing.
-        plain: Whether records behind it, of that name, are the same however they are found: the document is UTF-8, and
+        looks: How records before it begin that stand in the same elements; some of them, the last one for certain.
+        plain: Whether records behind it that begin so are the same however they are found: the document is UTF-8, and
             none needs anything of what is around it but namespaces.
         declares_namespaces: Whether what is around it does.
         declared: The encoding that the document declares.
@@ -62,8 +76,7 @@ class Place:
     line: int
     count: int
     around: tuple[str, ...]
-    name: str
-    start_tag: bytes
+    looks: tuple[Look, ...]
     plain: bool
     declares_namespaces: bool
     declared: str | None
@@ -146,7 +159,8 @@ class XmlSplitter:
         self._line = 1
         self._deepest = 0
         self._overlong: bytes | None = None
-        self._behind: tuple[int, int, int, tuple[_Open, ...], bytes, bool] | None = None
+        self._behind: tuple[int, int, int, tuple[_Open, ...]] | None = None
+        self._looks: dict[str, tuple[bytes, bool]] = {}
         self._first = True
         # What has been fed to the parser that stands elsewhere in the document, or not so.
         self._shift, self._line_shift = 0, 0
@@ -305,7 +319,12 @@ class XmlSplitter:
             at = self._start - self._base
             begin = self._buffer[at : at + _BEGIN]
             around = tuple(self._around)
-            self._behind = (end, self._parser.CurrentLineNumber, self._count, around, begin, self._declares)
+            if self._behind is None or self._behind[3] != around:
+                self._looks.clear()
+            # The last one comes last.
+            self._looks.pop(name, None)
+            self._looks[name] = begin, self._declares
+            self._behind = (end, self._parser.CurrentLineNumber, self._count, around)
         elif self._around and self._overlong is None:
             text = self._decode(self._start, end)
             self._kept_bytes += len(text)
@@ -363,16 +382,15 @@ class XmlSplitter:
         """The place behind the last record that was found."""
         if self._behind is None:
             return None
-        end, line, count, around, begin, declares = self._behind
-        start_tag = START_TAG.match(begin) if declares else None
-        is_known = start_tag is not None or not declares
+        end, line, count, around = self._behind
+        looks = [_look(begin, declares) for begin, declares in list(self._looks.values())[-_LOOKS:]]
+        is_known = bool(looks) and looks[-1] is not None
         return Place(
             end + self._shift,
             line + self._line_shift,
             count,
             tuple(element.start_tag for element in around),
-            _qualified(begin.decode(self._encoding, "ignore")),
-            start_tag.group() if start_tag is not None else b"",
+            tuple(look for look in looks if look is not None),
             # Behind the root there are no records.
             bool(around) and is_known and self._encoding in ("utf-8", "ascii") and not self._wanted,
             self._declares_namespaces,
@@ -422,6 +440,14 @@ class XmlSplitter:
             self._buffer = self._buffer[keep_from - self._base :]
             self._base = keep_from
         return None
+
+
+def _look(begin: bytes, declares: bool) -> Look | None:
+    """How a record begins, by its first bytes; None where its start tag is longer than these and must be known."""
+    tag, name = START_TAG.match(begin) if declares else None, START_NAME.match(begin)
+    if name is None or (declares and tag is None):
+        return None
+    return Look(name[1], tag.group() if tag is not None else b"")
 
 
 def _qualified(start_tag: str) -> str:
