@@ -193,10 +193,9 @@ def blocks_of(processor: Processor, stream: BinaryIO, size: int) -> Iterator[Blo
     Raises:
         SourceError: the stream cannot be read on; what lies before the damage was given.
     """
-    if isinstance(processor, Blocks):
-        yield from processor.blocks(stream, size)
-    else:
-        yield from gathered(processor.split(stream), size)
+    # To ask whether it is of the protocol takes longer than to read a small file.
+    blocks: Callable[[BinaryIO, int], Iterator[Block]] | None = getattr(processor, "blocks", None)
+    yield from gathered(processor.split(stream), size) if blocks is None else blocks(stream, size)
 
 
 def gathered(raws: Iterable[RawRecord | Block], size: int) -> Iterator[Block]:

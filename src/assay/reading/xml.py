@@ -15,7 +15,7 @@ from assay.errors import SourceError, ValidationError
 from assay.reading.block import Block
 from assay.reading.factory import ProcessorFactory
 from assay.reading.raw import Limits, RawRecord
-from assay.reading.xml_blocks import XmlBlocks
+from assay.reading.xml_blocks import Roots, XmlBlocks
 from assay.reading.xml_object import ModelShape, ShapeCompiler, plain, to_object
 from assay.reading.xml_path import Name, RecordPath, parse_record_path
 from assay.reading.xml_split import FRAME, Place, XmlSplitter
@@ -92,6 +92,7 @@ class XmlProcessor:
         self.empty_as_null = empty_as_null
         self._limits = limits or Limits()
         self._context: list[Name] = []
+        self._roots = Roots(lambda tag: self._path.matches([tag]))
 
     def process(self, data: bytes) -> Any:
         """Parse one record without a model: repeated elements as lists, texts as strings.
@@ -149,7 +150,7 @@ class XmlProcessor:
         def splitter(place: Place | None) -> XmlSplitter:
             return self._splitter(self._path, self._context, place)
 
-        return iter(XmlBlocks(stream, size, splitter, self._limits, lambda tag: self._path.matches([tag])))
+        return iter(XmlBlocks(stream, size, splitter, self._limits, self._roots))
 
     # The two parsers: what holds them against documents with a DTD puts its own in their place.
 

@@ -47,7 +47,7 @@ class XmlBlocks:
         size: Bytes of a block.
         make: Makes a splitter that begins at a place; None: at the beginning.
         limits: Bounds on one record.
-        is_record: Whether a root element of a name, in Clark notation, is a record.
+        roots: Tells of a document whether its root is a record.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class XmlBlocks:
         size: int,
         make: Callable[[Place | None], XmlSplitter],
         limits: Limits,
-        is_record: Callable[[str], bool],
+        roots: Roots,
     ) -> None:
         self._stream = stream
         self._name = str(getattr(stream, "name", "<stream>"))
         self._size = size
         self._make = make
         self._limits = limits
-        self._is_record = is_record
+        self._roots = roots
         # What is read and not yet given; the place is that of its first byte.
         self._data = b""
         self._place: Place | None = None
@@ -110,7 +110,7 @@ class XmlBlocks:
         self._data = text[: len(text) - len(PAD)]
         if not self._ended or len(self._data) > min(CHUNK, self._limits.max_record_bytes):
             return None
-        root = _root_of(self._data, self._is_record)
+        root = self._roots.of(self._data)
         if root is None:
             return None
         start, line, name = root
@@ -192,12 +192,36 @@ class XmlBlocks:
         return block
 
 
+class Roots:
+    """Tells where the root of a document begins, if it is a record.
+
+    Args:
+        is_record: Whether a root element of a name, in Clark notation, is a record.
+    """
+
+    def __init__(self, is_record: Callable[[str], bool]) -> None:
+        self._is_record = is_record
+        self._last: tuple[bytes, tuple[int, int, bytes]] | None = None
+
+    def of(self, data: bytes) -> tuple[int, int, bytes] | None:
+        """Where the root begins, in which line, and its name; None also of what is not plain, or no UTF-8."""
+        # Documents of one producer mostly begin in the same words.
+        if self._last is not None and data.startswith(self._last[0]):
+            return self._last[1]
+        found = _root_of(data, self._is_record)
+        if found is None:
+            return None
+        start, line, name, end = found
+        self._last = data[:end], (start, line, name)
+        return self._last[1]
+
+
 class _KnownError(Exception):
     """What was to be known of the root is known."""
 
 
-def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int, bytes] | None:
-    """Where the root of a document in UTF-8 begins, in which line, and its name, if it is a record and not empty."""
+def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int, bytes, int] | None:
+    """Where the root begins, in which line, its name, and where its start tag ends; it is a record, and not empty."""
     root: list[tuple[int, int]] = []
     parser = expat.ParserCreate(namespace_separator=" ")
 
@@ -226,7 +250,7 @@ def _root_of(data: bytes, is_record: Callable[[str], bool]) -> tuple[int, int, b
     name = START_NAME.match(data, start)
     if tag is None or name is None or tag.group().endswith(b"/>") or name[1].startswith(b"\0"):
         return None
-    return start, line, name[1]
+    return start, line, name[1], tag.end()
 
 
 def _doubts_alone(block: Block, rows: Ints, *, make: Callable[[Place | None], XmlSplitter], name: str) -> Doubts:
