@@ -621,12 +621,3 @@ def test_a_dated_list_whose_first_rows_tie_is_looked_at() -> None:
     resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "date": "day"}
     priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}})
     assert rules(priced.lint(prices={"list": PriceList(rows)})) == [("overlap", "resolve")]
-
-
-def test_rows_of_a_list_that_are_too_many_to_be_compared_are_told() -> None:
-    rows = [{"product": "a", "unit_price": "1", "min_quantity": number} for number in range(1, 203)]
-    resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "quantity": "quantity"}
-    priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}})
-    (one,) = priced.lint(prices={"list": PriceList(rows)})
-    assert one.rule == "unchecked"
-    assert one.message == '202 rows are for product "a": more than 200 are not compared with each other'

@@ -87,7 +87,9 @@ def lint(
         message = f"no inputs were found that can be priced; the last that were tried are refused: {_reason(outcome)}"
         return [Finding("unchecked", message, dict(search.base))]
     found = [*linter.along_axes(), *linter.reversed(), *linter.entries(), *linter.digits(), *linter.unbounded()]
-    found += [*linter.order(), *linter.lists()]
+    found += linter.order()
+    told = [(one.rule, one.step, _without_quantity(one.example)) for one in found]
+    found += [one for one in linter.lists() if (one.rule, one.step, _without_quantity(one.example)) not in told]
     rules, ids = list(RULES), search.prober.ids
     return sorted(found, key=lambda one: (rules.index(one.rule), ids.index(one.step) if one.step in ids else -1))
 
@@ -394,7 +396,7 @@ class _Linter:
                     zoned = prices is not None and (prices.aware or prices.zone or terms.zone)
                     inputs[date] = one.at if zoned else one.at.replace(tzinfo=None)
                 outcome = self._prober.at(inputs)
-                if one.rule in ("overlap", "dates") and outcome.refused_by != step.id:
+                if one.rule in ("overlap", "dates", "gap") and outcome.refused_by != step.id:
                     continue
                 told[one.rule] = told.get(one.rule, 0) + 1
                 yield Finding(one.rule, one.message, inputs, None, step.id)
@@ -511,6 +513,10 @@ class _Replace:
 
 def _singular(entries: str | None) -> str:
     return {"table": "rate"}.get(entries or "", (entries or "entry").removesuffix("s"))
+
+
+def _without_quantity(inputs: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in inputs.items() if not isinstance(value, Decimal)}
 
 
 def _reason(outcome: Outcome) -> str:
