@@ -123,7 +123,7 @@ def history(windows: int) -> list[Content]:
 def test_ten_thousand_rows_of_one_product_are_compared() -> None:
     content = history(2_500)
     assert list(list_findings(PriceList(content), None)) == []
-    content[4004] |= {"valid_to": day(1_003)}
+    content[4004]["valid_to"] = day(1_003)
     content[6000]["min_quantity"] = 2000
     late: Content = {"id": "late", "product": "tea", "unit_price": "1", "min_quantity": 1, "priority": -1}
     content.append(late | {"valid_from": day(700), "valid_to": day(900)})
@@ -149,11 +149,11 @@ def test_quantities_between_others_that_no_row_is_for_are_found() -> None:
 
 def test_rows_that_are_too_many_to_be_compared_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_linting, "MOST", 50)
-    content = [
+    content: list[Content] = [
         {"product": "a", "unit_price": "1", "min_quantity": number, "max_quantity": number} for number in range(1, 9)
     ]
-    small = [{"product": "b", "unit_price": "1"}, {"product": "b", "unit_price": "2"}]
-    many, tie = list_findings(PriceList([{"id": n, **row} for n, row in enumerate([*content, *small])]), None)
+    small: list[Content] = [{"product": "b", "unit_price": "1"}, {"product": "b", "unit_price": "2"}]
+    many, tie = list_findings(PriceList([{"id": n, **row} for n, row in enumerate(content + small)]), None)
     assert many.rule == "unchecked"
     assert many.message == (
         '8 rows are for product "a", with 9 different quantities: they are too many to be compared with each other'

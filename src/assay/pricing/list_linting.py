@@ -16,7 +16,8 @@ from decimal import Decimal
 from heapq import heappop, heappush
 from itertools import pairwise
 
-from assay.money import EXACT, plain
+from assay.errors import nearest
+from assay.money import EXACT, MINOR_UNITS, plain
 from assay.pricing.moments import Window, shown_instant
 from assay.pricing.price_list import PriceList
 from assay.pricing.price_rows import MATCH, PriceRow
@@ -24,6 +25,9 @@ from assay.pricing.rates import places
 
 MOST = 2_000_000
 """So many rows at most are swept, counted at each quantity: a group that needs more is told, and not looked at."""
+
+_FEES = ("amount", "fee", "price")
+_PER_UNIT = "unit_price"
 
 _EVER, _FOR_EVER = -(2**63), 2**63
 """Before and after all moments."""
@@ -71,6 +75,32 @@ def list_findings(prices: PriceList, zone: str | None) -> Iterator[ListFinding]:
             left += group.cost
         elif len(rows) > 1:
             yield from group.findings()
+
+
+def currency_findings(prices: PriceList) -> Iterator[ListFinding]:
+    """Currencies that there are not, and amounts of more digits than theirs: of fees, and not of prices a unit."""
+    place = MATCH.index("currency")
+    fees = [name for name in prices.values if name.endswith(_FEES) and name != _PER_UNIT]
+    for row in prices.rows:
+        currency = row.match[place]
+        if currency is None:
+            continue
+        digits = MINOR_UNITS.get(currency)
+        if digits is None:
+            near = nearest(currency, MINOR_UNITS)
+            meant = f' (did you mean "{near}"?)' if near else ""
+            yield _of_row(row, f'row {row.number}: there is no currency "{currency}"{meant}')
+            continue
+        for name in fees:
+            amount = row.values[prices.values.index(name)]
+            if amount is not None and places(amount) > digits:
+                told = f"row {row.number}: {name} is {plain(amount)}, and {currency} has {digits} decimal places"
+                yield _of_row(row, told)
+
+
+def _of_row(row: PriceRow, told: str) -> ListFinding:
+    names = {name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None}
+    return ListFinding("digits", told, names, None, None, rows=(row.number,))
 
 
 class _Group:
