@@ -289,6 +289,8 @@ class PriceBook(BaseModel):
         """`quote_document` for many documents: what does not change from one to the next is prepared once."""
         tables = Tables.of(rates, prices, known_at)
         runner = self._runner(tables)
+        # Lines of the same inputs are checked once, where what they say of a currency is not in question.
+        alike: set[frozenset[str]] = set()
 
         def quote(lines: Iterable[Mapping[str, object]]) -> DocumentReceipt:
             given = list(lines)
@@ -298,7 +300,11 @@ class PriceBook(BaseModel):
             if wrong:
                 raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
             for line in given:
-                self._check_given(line, tables)
+                names = frozenset(line)
+                if names not in alike:
+                    self._check_given(line, tables)
+                    if "currency" in names or not any(map(says_currency, names)):
+                        alike.add(names)
             with localcontext(EXACT):
                 return runner.document(given).receipt()
 
