@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.cli.using import assay, document
+
+from assay.pricing import PriceList
 
 BOOK = """
 currency = "EUR"
@@ -113,3 +118,119 @@ def test_a_book_whose_prices_are_in_a_list_says_who_looks_at_both(project: Path)
     assert refused.exit_code == 2
     assert 'listed.toml: its prices are in the list "list"' in refused.stderr
     assert not (project / "test_listed.py").exists()
+
+
+LIST = """id,product,min_quantity,valid_from,valid_to,priority,currency,unit_price,flat_fee,note
+a,tea,,,2026-04-01,,EUR,4.00,,"two
+lines"
+b,tea,,2026-04-02,,,EUR,4.40,0.005,
+
+c,jam,,,,,EURO,1,,
+d,milk,,,,,EUR,1.005,,
+e,milk,,,,1,EUR,2,,
+"""
+LISTED = """
+currency = "EUR"
+rounding = "half_up"
+
+[[steps]]
+kind = "resolve"
+table = "list"
+gives = ["unit_price"]
+date = "day"
+quantity = "quantity"
+
+[[steps]]
+kind = "per_unit"
+unit_price = { column = "unit_price" }
+"""
+
+
+def test_a_list_is_checked_by_its_file(project: Path) -> None:
+    (project / "prices.csv").write_text(LIST)
+    checked = assay("check", "prices.csv")
+    assert checked.exit_code == 0
+    assert checked.stdout.splitlines() == [
+        "prices.csv  ok",
+        "  left out (no columns of a price list, and no decimals in them): note",
+        '  warning: no row for product "tea", currency "EUR" at 2026-04-01 00:00 UTC (dates)',
+        '  warning: "d" (line 7) never counts: others come before it for product "milk", currency "EUR" (unreachable)',
+        "  warning: line 4: flat_fee is 0.005, and EUR has 2 decimal places (digits)",
+        '  warning: line 6: there is no currency "EURO" (did you mean "EUR"?) (digits)',
+    ]
+    allowed = [part for rule in ("digits", "unreachable", "dates") for part in ("--allow", rule)]
+    assert assay("check", "prices.csv", "--strict").exit_code == 1
+    assert assay("check", "prices.csv", "--strict", *allowed).exit_code == 0
+    told = document(assay("check", "prices.csv", "--json"))
+    assert told["left_out"] == {"prices.csv": ["note"]}
+    assert told["findings"][0]["example"] == {"product": "tea", "currency": "EUR", "date": "2026-04-01 00:00:00+00:00"}
+
+
+def test_every_format_of_a_list_is_checked(project: Path) -> None:
+    tie = '{"product": "tea", "priority": 2, "min_quantity": %d, "unit_price": 1.10, "id": "%s"}'
+    rows = [tie % (1, "a"), tie % (1, "b"), tie % (5, "c")]
+    (project / "list.json").write_text(f"[{', '.join(rows)}]")
+    (project / "list.jsonl").write_text("\n\n".join(rows))
+    frame = pl.DataFrame({"product": ["tea"] * 3, "min_quantity": [1, 1, 5], "id": ["a", "b", "c"]})
+    frame.with_columns(unit_price=pl.lit("1.10").cast(pl.Decimal(9, 2))).write_parquet(project / "list.parquet")
+    (project / "list.tsv").write_text("product\tid\tunit_price\ntea\ta\t1\ntea\tb\t1\n")
+    places = {"list.json": "row 1, row 2", "list.jsonl": "line 1, line 3", "list.parquet": "row 1, row 2"}
+    for name, said in {**places, "list.tsv": "line 2, line 3"}.items():
+        first, second = said.split(", ")
+        assert f'warning: "a" ({first}) and "b" ({second}) tie' in assay("check", name).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("list.csv", "id,unit_price\na,1\nb,1,2\n", "list.csv: line 3 has 3 fields, and line 1 2"),
+        ("list.csv", "", "list.csv: is empty"),
+        ("list.csv", "id,unit_price,id\n", 'list.csv: line 1 names "id" twice'),
+        ("list.csv", 'id,unit_price\na,"1', "list.csv: cannot be read as csv"),
+        ("list.csv", "id,unit_price\na,1\nb,x\n", 'list.csv: line 3, unit_price: "x" is no decimal'),
+        ("list.csv", "id,custmer,unit_price\na,b,1\n", 'did you mean "customer"'),
+        ("list.csv", "id,valid_from,valid_to,unit_price\na,2026-01-02,2026-01-02,1\n", 'list.csv: line 2 ("a"): valid'),
+        ("list.jsonl", '{"unit_price": 1}\n[]\n', "list.jsonl: line 2 is no object"),
+        ("list.jsonl", "{\n", "list.jsonl: line 1 is no JSON"),
+        ("list.json", "[1]", "list.json: a price list is one array of objects"),
+        ("list.json", "[" * 100_000, "list.json: cannot be read as json"),
+        ("list.parquet", "no", "list.parquet: cannot be read as parquet"),
+    ],
+)
+def test_what_is_no_list_is_told_with_its_place(project: Path, name: str, content: str, words: str) -> None:
+    (project / name).write_text(content)
+    checked = assay("check", name)
+    assert checked.exit_code == 2
+    assert words in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_a_book_is_checked_and_tested_with_its_list(project: Path) -> None:
+    (project / "listed.toml").write_text(LISTED)
+    rows = [f"p{number},{number % 3 + 1},2026-01-0{number % 9 + 1},{number}.5" for number in range(120)]
+    (project / "prices.csv").write_text("\n".join(["product,min_quantity,valid_from,unit_price", *rows]))
+    assert assay("check", "listed.toml", "--prices", "list=prices.csv", "--strict").exit_code == 0
+    written = assay("check", "listed.toml", "--prices", "list=prices.csv", "--write-tests", "test_listed.py")
+    assert written.exit_code == 0, written.stderr
+    text = (project / "test_listed.py").read_text()
+    assert "# Of list: the edges of 50 rows, evenly apart; those of 120 are more.\n" in text
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "test_listed.py"]
+    assert subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0
+    (project / "prices.csv").write_text((project / "prices.csv").read_text().replace("p12,1,", "p12,2,"))
+    assert subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 1
+    assert len(PriceList.load(project / "prices.csv")) == 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["listed.toml", "--prices", "list"], '"list" is no NAME=FILE'),
+        (["listed.toml", "--prices", "lists=a.csv"], 'asks for the list "list", and not for "lists"'),
+        (["orders", "--prices", "list=a.csv"], "--prices goes with a book's file"),
+    ],
+)
+def test_a_list_is_given_by_the_name_that_the_book_has(project: Path, arguments: list[str], words: str) -> None:
+    (project / "listed.toml").write_text(LISTED)
+    checked = assay("check", *arguments)
+    assert checked.exit_code == 2
+    assert words in checked.stderr

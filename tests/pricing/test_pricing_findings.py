@@ -163,9 +163,9 @@ class Counted(Verifier):
 
     looked: list[int]
 
-    def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, index: int) -> None:
-        self.looked = [*getattr(self, "looked", []), index]
-        super()._compare(given, priced, index)
+    def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, chosen: list[int]) -> None:
+        self.looked = [*getattr(self, "looked", []), *chosen]
+        super()._compare(given, priced, chosen)
 
 
 @pytest.mark.parametrize("at", [Decimal(100), Decimal("100.01"), Decimal(500), Decimal("500.5"), Decimal(7)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal
@@ -71,6 +71,19 @@ def _dearer(entry: Content) -> Content:
 
 
 def _makes_no_difference(priced: PriceBook, one: Finding) -> bool:
+    if one.entry is None:
+        steps = tuple(step for step in priced.steps if step.id != one.step)
+        other = priced.model_copy(update={"steps": steps})
+        if "its amount" in one.message:
+            other = _changed(priced, one, lambda step: step | {"amount": str(int(step["amount"]) + 1)})
+        return total(other, one.example) == total(priced, one.example) is not None
+    if "without it" in one.message:
+
+        def fewer(step: Content) -> Content:
+            return step | {"rules": [rule for at, rule in enumerate(step["rules"], 1) if at != one.entry]}
+
+        other = _changed(priced, replace(one, entry=None), fewer)
+        return total(other, one.example) == total(priced, one.example) is not None
     return total(_changed(priced, one, _dearer), one.example) == total(priced, one.example) is not None
 
 
@@ -205,6 +218,34 @@ def plant_a_threshold_out_of_reach(content: Content) -> None:
     after_charges(content, limit, {"kind": "percent_off", "id": "off", "percent": "5", "at_least": "10000.01"})
 
 
+def plant_a_maximum_below_the_minimum(content: Content) -> None:
+    low, high = {"kind": "maximum", "id": "cap", "amount": "20"}, {"kind": "minimum", "id": "floor", "amount": "50"}
+    after_charges(content, low, high)
+
+
+def plant_a_minimum_above_the_maximum(content: Content) -> None:
+    low, high = {"kind": "maximum", "id": "cap", "amount": "20"}, {"kind": "minimum", "id": "floor", "amount": "50"}
+    after_charges(content, high, low)
+
+
+def plant_a_higher_maximum(content: Content) -> None:
+    caps = [{"kind": "maximum", "id": f"cap {amount}", "amount": amount} for amount in ("5000", "3000")]
+    after_charges(content, *caps)
+
+
+def plant_something_off_nothing(content: Content) -> None:
+    after_charges(content, *({"kind": "percent_off", "id": f"{p} %", "percent": p} for p in ("100", "10")))
+
+
+def plant_something_off_before_all_is(content: Content) -> None:
+    after_charges(content, *({"kind": "percent_off", "id": f"{p} %", "percent": p} for p in ("10", "100")))
+
+
+def plant_an_option_that_never_wins(content: Content) -> None:
+    offers = [{"kind": "percent_off", "percent": percent} for percent in ("9.5", "10")]
+    after_charges(content, {"kind": "stack", "id": "offers", "mode": "best", "rules": offers})
+
+
 def plant_a_hole(content: Content) -> None:
     content["steps"] = [*(s for s in content["steps"] if s.get("id") != "vat"), VAT | {"table": list(VAT["table"])}]
     del step_of(content, "vat")["table"][1]
@@ -260,6 +301,12 @@ FAULTS = [
     Planted(plant_a_low_maximum, "unreachable", "units"),
     Planted(plant_a_worse_rule, "unreachable", "offers"),
     Planted(plant_a_threshold_out_of_reach, "unreachable", "off"),
+    Planted(plant_a_maximum_below_the_minimum, "unreachable", "cap"),
+    Planted(plant_a_minimum_above_the_maximum, "unreachable", "floor"),
+    Planted(plant_a_higher_maximum, "unreachable", "cap 5000"),
+    Planted(plant_something_off_nothing, "unreachable", "10 %"),
+    Planted(plant_something_off_before_all_is, "unreachable", "10 %"),
+    Planted(plant_an_option_that_never_wins, "unreachable", "offers"),
     Planted(plant_a_hole, "dates", "vat"),
     Planted(plant_an_overlap, "overlap", "vat"),
     Planted(plant_a_digit, "digits", "units"),
@@ -326,6 +373,97 @@ def test_a_cliff_is_found_where_there_is_one(priced: PriceBook) -> None:
         high = Decimal(str(one.example["quantity"]))
         if high < 200:
             assert totals[int(high)] < totals[int(high) - 1]
+
+
+OFFERS = st.one_of(
+    st.builds(lambda a: {"kind": "amount_off", "amount": a}, st.integers(1, 90).map(str)),
+    st.builds(lambda p: {"kind": "percent_off", "percent": p}, st.integers(1, 100).map(str)),
+    st.builds(lambda a: {"kind": "fixed_price", "when": "lower", "amount": a}, st.integers(1, 90).map(str)),
+    st.builds(
+        lambda p, a: {"kind": "percent_off", "percent": p, "at_least": a},
+        st.integers(1, 100).map(str),
+        st.integers(1, 200).map(str),
+    ),
+)
+
+
+@st.composite
+def limited(draw: st.DrawFn) -> Content:
+    """A price a unit, and limits, discounts and options in any order, of which some never make a difference."""
+    step = st.one_of(
+        OFFERS,
+        st.builds(lambda a: {"kind": "maximum", "amount": a}, st.integers(1, 200).map(str)),
+        st.builds(lambda a: {"kind": "minimum", "amount": a}, st.integers(1, 200).map(str)),
+        st.builds(
+            lambda rules, mode: {"kind": "stack", "mode": mode, "rules": rules},
+            st.lists(OFFERS, min_size=2, max_size=3),
+            st.sampled_from(["best", "exclusive", "sequential"]),
+        ),
+    )
+    steps = draw(st.lists(step, min_size=1, max_size=3))
+    charge = {"kind": "per_unit", "unit_price": draw(st.sampled_from(["0.5", "1", "2", "7"]))}
+    return {"currency": "EUR", "rounding": "half_up", "steps": [charge, *steps]}
+
+
+_ALL = [*range(500), *(10**power + less for power in range(3, 12) for less in (-1, 0, 1))]
+
+
+def _totals(content: Content, *, steps: list[Content]) -> list[Decimal | None]:
+    priced = PriceBook.model_validate(content | {"steps": steps}).price(pl.DataFrame({"quantity": _ALL}))
+    return priced.collect()["gross"].to_list()
+
+
+@settings(max_examples=25)
+@given(limited())
+@example(
+    {
+        "currency": "EUR",
+        "rounding": "half_up",
+        "steps": [
+            {"kind": "per_unit", "unit_price": "2"},
+            {
+                "kind": "stack",
+                "mode": "best",
+                "rules": [
+                    {"kind": "amount_off", "amount": "5"},
+                    {"kind": "percent_off", "percent": "10"},
+                    {"kind": "fixed_price", "when": "lower", "amount": "48"},
+                ],
+            },
+        ],
+    }
+)
+def test_a_step_is_idle_where_no_quantity_shows_it(content: Content) -> None:
+    """Each step and option is left out, each amount moved, and all quantities of a range priced, one by one."""
+    steps = content["steps"]
+    priced = PriceBook.model_validate(content)
+    found = [one for one in priced.lint() if one.rule == "unreachable"]
+    see_that_they_are_true(priced, found)
+    told = {(one.step, one.entry) for one in found}
+    known = _totals(content, steps=steps)
+    for place, (made, step) in enumerate(zip(priced.steps, steps, strict=True)):
+        if place == 0:
+            continue
+        without = _totals(content, steps=[*steps[:place], *steps[place + 1 :]]) == known
+        moved = False
+        if step["kind"] in ("maximum", "minimum", "amount_off", "fixed_price"):
+            others = [{**step, "amount": str(int(step["amount"]) + by)} for by in (-1, 1)]
+            moved = all(_totals(content, steps=[*steps[:place], o, *steps[place + 1 :]]) == known for o in others)
+        assert ((made.id, None) in told) == (without or moved)
+        for number in range(1, len(step.get("rules", ())) + 1):
+            listed = step["rules"]
+            rule, field = listed[number - 1], "percent" if listed[number - 1]["kind"] == "percent_off" else "amount"
+            less, more = ({**rule, field: str(Decimal(rule[field]) + by)} for by in (Decimal("-0.01"), Decimal("0.01")))
+            instead = [[], [less], *([[more]] if Decimal(more[field]) <= 100 or field == "amount" else [])]
+            kept = [{**step, "rules": [*listed[: number - 1], *other, *listed[number:]]} for other in instead]
+            left_out, *moves = (
+                _totals(content, steps=[*steps[:place], other, *steps[place + 1 :]]) == known for other in kept
+            )
+            if left_out and all(moves) and not without:
+                assert (made.id, number) in told
+            if (made.id, number) in told:
+                # Without it others may be dearer, as long as no other amount in it makes a difference.
+                assert all(moves)
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=4))
@@ -496,12 +634,3 @@ def test_a_dated_list_whose_first_rows_tie_is_looked_at() -> None:
     resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "date": "day"}
     priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}})
     assert rules(priced.lint(prices={"list": PriceList(rows)})) == [("overlap", "resolve")]
-
-
-def test_rows_of_a_list_that_are_too_many_to_be_compared_are_told() -> None:
-    rows = [{"product": "a", "unit_price": "1", "min_quantity": number} for number in range(1, 203)]
-    resolve = {"kind": "resolve", "table": "list", "gives": ["unit_price"], "quantity": "quantity"}
-    priced = book(resolve, {"kind": "per_unit", "unit_price": {"column": "unit_price"}})
-    (one,) = priced.lint(prices={"list": PriceList(rows)})
-    assert one.rule == "unchecked"
-    assert one.message == '202 rows are for product "a": more than 200 are not compared with each other'

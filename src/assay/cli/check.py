@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assay.cli.console import FAILED, MISUSED, PUBLISHED, parse_params, print_error, print_json, safe, say, status_of
-from assay.cli.linting import Found, is_book, lint_book, wanted, write_tests
+from assay.cli.linting import Found, is_book, is_list, lint_book, lint_list, wanted, write_tests
 from assay.errors import AssayError
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ Examples:
   assay check
   assay check orders --set month=2026-01
   assay check prices.toml --strict --allow cliff
-  assay check prices.toml --write-tests tests/test_prices.py""",
+  assay check prices.toml --write-tests tests/test_prices.py
+  assay check prices.csv
+  assay check tea.toml --prices list=prices.csv""",
 )
 @click.argument("name", required=False)
 @click.option("--set", "params", metavar="KEY=VALUE", multiple=True, help="A parameter of the pipeline; repeat it.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 where a price book may well not be as it is meant.")
 @click.option("--allow", "allowed", metavar="RULE[:STEP]", multiple=True, help="Leave such findings out; repeat it.")
+@click.option("--prices", "lists", metavar="NAME=FILE", multiple=True, help="A price list of a book; repeat it.")
 @click.option(
     "--write-tests", "tests", metavar="FILE", type=click.Path(path_type=Path), help="Write boundary tests of a book."
 )
@@ -44,24 +47,30 @@ def check_command(
     params: tuple[str, ...],
     strict: bool,
     allowed: tuple[str, ...],
+    lists: tuple[str, ...],
     tests: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Check the pipeline NAME, or all: columns, parameters, books, tables, outputs. Reads no records.
 
-    NAME may also be the file of a price book. What may well not be meant in a book is told with an example: cliffs,
-    gaps, overlaps, tiers that never make a difference. --write-tests writes a pytest file of what items cost at each
-    edge of a book, and a smallest step beside it.
+    NAME may also be the file of a price book, or of a price list (CSV, JSON, JSON Lines, Parquet). What may well not
+    be meant in it is told with an example: cliffs, gaps, overlaps, tiers that never make a difference. --write-tests
+    writes a pytest file of what items cost at each edge of a book, and a smallest step beside it; --prices says where
+    the lists are that a book asks for.
     """
     from assay.settings import Settings  # noqa: PLC0415 - --help shall not wait for it
 
     if tests is not None:
-        _write(name, tests, force=force, as_json=as_json)
+        _write(name, tests, lists, force=force, as_json=as_json)
         return
     checked = _Checked()
+    if lists and (name is None or not is_book(name)):
+        raise click.UsageError("--prices goes with a book's file, as in assay check tea.toml --prices list=prices.csv")
     if name is not None and is_book(name):
-        checked.see_book(name)
+        checked.see_book(name, lists)
+    elif name is not None and is_list(name):
+        checked.see_list(name)
     else:
         checked.see_pipelines(name, parse_params(params), Settings.load())
     checked.found = wanted(checked.found, allowed)
@@ -76,10 +85,10 @@ def check_command(
     sys.exit(max(checked.status, FAILED if refused else PUBLISHED))
 
 
-def _write(name: str | None, tests: Path, *, force: bool, as_json: bool) -> None:
+def _write(name: str | None, tests: Path, lists: tuple[str, ...], *, force: bool, as_json: bool) -> None:
     if name is None or not is_book(name):
         raise click.UsageError("--write-tests wants a book's file, as in assay check prices.toml --write-tests FILE")
-    count = write_tests(Path(name), tests, force=force)
+    count = write_tests(Path(name), tests, lists, force=force)
     if as_json:
         print_json({"schema": 1, "ok": True, "tests": str(tests), "items": count})
     else:
@@ -95,12 +104,21 @@ class _Checked:
     remarks: dict[str, dict[str, Remarks]] = field(default_factory=dict)
     missing: dict[str, str | None] = field(default_factory=dict)
     found: list[Found] = field(default_factory=list)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     status: int = PUBLISHED
 
-    def see_book(self, file: str) -> None:
+    def see_book(self, file: str, lists: tuple[str, ...]) -> None:
         """Check a book's file."""
         try:
-            self.found = lint_book(file)
+            self.found = lint_book(file, lists)
+            self.reasons[file] = None
+        except AssayError as error:
+            self._fail(file, error)
+
+    def see_list(self, file: str) -> None:
+        """Check a price list's file."""
+        try:
+            self.found, self.left_out[file] = lint_list(file)
             self.reasons[file] = None
         except AssayError as error:
             self._fail(file, error)
@@ -148,6 +166,7 @@ class _Checked:
             "missing": {key: words for key, words in self.missing.items() if words},
             "fields": {key: {name: asdict(one) for name, one in said.items()} for key, said in self.verdicts.items()},
             "steps": {key: {step: asdict(one) for step, one in said.items()} for key, said in self.remarks.items()},
+            "left_out": {key: list(names) for key, names in self.left_out.items() if names},
             "findings": [one.document() for one in self.found],
         }
 
@@ -163,6 +182,8 @@ class _Checked:
             else:
                 _say_verdicts(self.verdicts.get(key, {}))
             _say_remarks(self.remarks.get(key, {}), wholly=wholly)
+            if names := self.left_out.get(key):
+                say(f"  left out (no columns of a price list, and no decimals in them): {safe(', '.join(names))}")
             for one in self.found:
                 if one.of == key:
                     one.say()

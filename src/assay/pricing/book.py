@@ -289,6 +289,8 @@ class PriceBook(BaseModel):
         """`quote_document` for many documents: what does not change from one to the next is prepared once."""
         tables = Tables.of(rates, prices, known_at)
         runner = self._runner(tables)
+        # Lines of the same inputs are checked once, where what they say of a currency is not in question.
+        alike: set[frozenset[str]] = set()
 
         def quote(lines: Iterable[Mapping[str, object]]) -> DocumentReceipt:
             given = list(lines)
@@ -298,7 +300,11 @@ class PriceBook(BaseModel):
             if wrong:
                 raise ConfigurationError(f"a line is a mapping of inputs to values, not a {wrong[0]}")
             for line in given:
-                self._check_given(line, tables)
+                names = frozenset(line)
+                if names not in alike:
+                    self._check_given(line, tables)
+                    if "currency" in names or not any(map(says_currency, names)):
+                        alike.add(names)
             with localcontext(EXACT):
                 return runner.document(given).receipt()
 
@@ -530,13 +536,19 @@ class PriceBook(BaseModel):
         """
         return lint(self.steps, self._terms(standing_in(self.steps, Tables.of(rates, prices, None))), smallest)
 
-    def boundary_tests(self, path: str) -> str:
+    def boundary_tests(self, path: str, prices: Mapping[str, tuple[str, PriceList]] | None = None) -> str:
         """A pytest module that holds the present total at each edge of the book, and a smallest step beside it.
+
+        Of price lists the edges of at most 50 rows are tested, evenly apart; the module says so.
 
         Args:
             path: Of the book's file, seen from the folder in which the module will be.
+            prices: The same of the files of its price lists, by name, with what is in them.
         """
-        return boundary_tests(self, self._terms(standing_in(self.steps, Tables())), path)
+        given = prices or {}
+        tables = Tables(prices={name: listed for name, (_, listed) in given.items()})
+        terms = self._terms(standing_in(self.steps, tables))
+        return boundary_tests(self, terms, path, {name: file for name, (file, _) in given.items()})
 
     def __str__(self) -> str:
         return repr(self)

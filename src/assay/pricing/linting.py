@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from assay.errors import ConfigurationError
 from assay.money import exact_decimal, minor_units, plain, round_to
-from assay.pricing.edges import NET
+from assay.pricing.idling import Idle, idle_steps
 from assay.pricing.list_linting import list_findings
 from assay.pricing.price_rows import MATCH
 from assay.pricing.probing import Outcome, Prober
@@ -87,7 +87,9 @@ def lint(
         message = f"no inputs were found that can be priced; the last that were tried are refused: {_reason(outcome)}"
         return [Finding("unchecked", message, dict(search.base))]
     found = [*linter.along_axes(), *linter.reversed(), *linter.entries(), *linter.digits(), *linter.unbounded()]
-    found += [*linter.order(), *linter.lists()]
+    found += linter.order()
+    told = [(one.rule, one.step, _without_quantity(one.example)) for one in found]
+    found += [one for one in linter.lists() if (one.rule, one.step, _without_quantity(one.example)) not in told]
     rules, ids = list(RULES), search.prober.ids
     return sorted(found, key=lambda one: (rules.index(one.rule), ids.index(one.step) if one.step in ids else -1))
 
@@ -236,11 +238,16 @@ class _Linter:
     # What never makes a difference
 
     def entries(self) -> Iterator[Finding]:
-        """Tiers, rates and rules whose price may be another, and no total is; limits that are never reached."""
+        """Tiers, rates and rules whose price may be another, and no total is; steps that never make a difference."""
         near = {step.id: self._items_by_entry(step) for step in self._steps if _entries(step)}
         every = [one for axis in self._search.axes.values() for _, one in axis.outcomes()]
         every.append(self._prober.at(self._search.base))
-        for step, number in self._idle(near, every):
+        entries = self._idle(near, every)
+        steps = list(idle_steps(self._search, entries))
+        wholly = {one.step.id for one in steps if one.entry is None and one.why != "amount"}
+        for step, number in entries:
+            if step.id in wholly:
+                continue
             own = near[step.id].get(number, [])
             shown = next((one for one in (*own[::-1], *every) if one.reason is None), every[0])
             message = (
@@ -248,7 +255,17 @@ class _Linter:
                 f"the same, as that of {_items(shown.inputs)} ({self._money(shown.total)})"
             )
             yield Finding("unreachable", message, dict(shown.inputs), None, step.id, number)
-        yield from self._never_reached()
+        yield from map(self._idling, steps)
+
+    def _idling(self, one: Idle) -> Finding:
+        inputs = one.outcome.inputs
+        if one.nets is None:
+            message = f"{one.message}, as that of {_items(inputs)} ({self._money(one.outcome.total)})"
+        else:
+            low, high = one.nets
+            between = f"at most {self._money(high)}" if low <= 0 else f"{self._money(low)} to {self._money(high)}"
+            message = f"it never does anything: the net before it is {between}, at {_items(inputs)}"
+        return Finding("unreachable", message, dict(inputs), None, one.step.id, one.entry)
 
     def _idle(
         self, near: Mapping[str | None, Mapping[int, Sequence[Outcome]]], every: Sequence[Outcome]
@@ -295,20 +312,6 @@ class _Linter:
             return False
         other = self._prober.instead(_with_entries(step, [*entries[: number - 1], *entries[number:]]))
         return any(_differ(other.at(one.inputs), one) for one in near)
-
-    def _never_reached(self) -> Iterator[Finding]:
-        """Steps that begin at some net which items never have."""
-        waiting = [step for step, edge in self._search.unlocated if edge.input == NET and not _entries(step)]
-        for step in dict.fromkeys(step.id for step in waiting):
-            outcomes = [one for axis in self._search.axes.values() for _, one in axis.outcomes() if one.reason is None]
-            if not outcomes or any(one.made_by(self._prober.ids).get(step or "") for one in outcomes):
-                continue
-            largest = max(outcomes, key=lambda one: one.stands[step or ""].net)
-            message = (
-                f"it never does anything: the net before it is at most {self._money(largest.stands[step or ''].net)}, "
-                f"at {_items(largest.inputs)}"
-            )
-            yield Finding("unreachable", message, dict(largest.inputs), None, step)
 
     # Digits, rates, order
 
@@ -393,7 +396,7 @@ class _Linter:
                     zoned = prices is not None and (prices.aware or prices.zone or terms.zone)
                     inputs[date] = one.at if zoned else one.at.replace(tzinfo=None)
                 outcome = self._prober.at(inputs)
-                if one.rule in ("overlap", "dates") and outcome.refused_by != step.id:
+                if one.rule in ("overlap", "dates", "gap") and outcome.refused_by != step.id:
                     continue
                 told[one.rule] = told.get(one.rule, 0) + 1
                 yield Finding(one.rule, one.message, inputs, None, step.id)
@@ -510,6 +513,10 @@ class _Replace:
 
 def _singular(entries: str | None) -> str:
     return {"table": "rate"}.get(entries or "", (entries or "entry").removesuffix("s"))
+
+
+def _without_quantity(inputs: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in inputs.items() if not isinstance(value, Decimal)}
 
 
 def _reason(outcome: Outcome) -> str:

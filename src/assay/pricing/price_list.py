@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
 import polars as pl
 
 from assay.errors import ConfigurationError
 from assay.money import EXACT, MAX_DIGITS, MAX_UNITS
+from assay.pricing.list_files import ListFile
 from assay.pricing.moments import Window, instant, is_aware, zone_info
 from assay.pricing.price_index import PriceIndex
 from assay.pricing.price_rows import MATCH, PriceColumns, PriceRow
@@ -106,6 +108,19 @@ class PriceList:
         for row in self.rows:
             self._by_match.setdefault(row.match, []).append(row)
         self.masks = sorted({tuple(value is not None for value in match) for match in self._by_match}, reverse=True)
+
+    @classmethod
+    def load(cls, path: str | Path, *, zone: str | None = None) -> Self:
+        """Read a list from a .csv, .tsv, .json, .jsonl, .ndjson or .parquet file.
+
+        Columns that are none of a list's, and in which no row has a decimal, are left out.
+
+        Raises:
+            ConfigurationError: With the file, and the line or the row.
+        """
+        file = ListFile.read(Path(path))
+        with file.named():
+            return cls(file.rows, zone=zone)
 
     @cached_property
     def names(self) -> tuple[frozenset[str | None], ...]:

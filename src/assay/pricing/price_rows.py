@@ -19,7 +19,7 @@ MATCH: Final = ("contract", "customer", "customer_group", "channel", "product", 
 """The columns that say for what a row is, the most specific first; a null is anything."""
 
 _MOMENTS: Final = ("valid_from", "valid_to", "known_from", "known_to")
-_OWN: Final = frozenset({"id", *MATCH, "min_quantity", "max_quantity", "priority", *_MOMENTS})
+OWN_COLUMNS: Final = frozenset({"id", *MATCH, "min_quantity", "max_quantity", "priority", *_MOMENTS})
 
 # Many systems write an open end so.
 _EVER, _FOR_EVER = dt.MINYEAR, dt.MAXYEAR
@@ -134,7 +134,7 @@ class PriceColumns:
     @property
     def values(self) -> tuple[str, ...]:
         """The columns that hold prices or rates."""
-        return tuple(name for name in self.cells if name not in _OWN)
+        return tuple(name for name in self.cells if name not in OWN_COLUMNS)
 
     def rows(self) -> list[PriceRow]:
         """The rows, those that took the place of others told apart from these.
@@ -146,7 +146,7 @@ class PriceColumns:
 
     def _parsed(self) -> Iterator[PriceRow]:
         empty: list[object] = [None] * self.height
-        own = {name: self.cells.get(name, empty) for name in _OWN}
+        own = {name: self.cells.get(name, empty) for name in OWN_COLUMNS}
         matches = [(name, own[name]) for name in MATCH]
         values = [(name, self.cells[name]) for name in self.values]
         for index in range(self.height):
@@ -199,7 +199,7 @@ def _see_type(name: str, dtype: pl.DataType) -> None:
 
 
 def _unknown(name: str) -> str:
-    near = nearest(name, _OWN)
+    near = nearest(name, OWN_COLUMNS)
     meant = f' (did you mean "{near}"?)' if near else ""
     return (
         f"and a price list has no such column{meant}: values are Decimals, {', '.join(MATCH)} say for what they are; "
@@ -218,7 +218,7 @@ def _number(columns: Mapping[str, Sequence[object]], name: str, index: int) -> D
     try:
         return exact_decimal(value)
     except ConfigurationError as error:
-        unknown = name not in _OWN and isinstance(value, str)
+        unknown = name not in OWN_COLUMNS and isinstance(value, str)
         what = f'"{value}" is no decimal, {_unknown(name)}' if unknown else error.message
         raise type(error)(what, where=f"row {index + 1}, {name}") from None
 

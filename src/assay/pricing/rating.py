@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from assay.errors import ConfigurationError, PricingError
-from assay.money import exact_decimal, has_minor_units, minor_units, round_to, split
+from assay.money import EXACT, exact_decimal, has_minor_units, minor_units, round_to, split
 from assay.pricing.moments import Window, intersection, known_instant, local_day, read_moment, shown_instant
 from assay.pricing.receipt import RESIDUE_PLACES, DocumentReceipt, Line, Receipt, TaxLine
 from assay.pricing.terms import TOO_FINE, TOO_LARGE, UNROUNDED_PLACES, LineKind, Terms
@@ -660,6 +660,8 @@ class DocumentRating:
 
 
 def _residue(amount: Decimal, exact: Exact) -> Decimal:
+    if isinstance(exact, Decimal):
+        return round_to(EXACT.subtract(amount, exact), RESIDUE_PLACES, "half_even")
     return round_to(Fraction(amount) - Fraction(exact), RESIDUE_PLACES, "half_even")
 
 

@@ -24,6 +24,8 @@ _MOST = 300
 """So many rows are looked at because they are extremes; each is one only until a more extreme one comes."""
 _PRICES = 50
 """Of so many prices of a list the extremes are looked at."""
+_MORE = 4
+"""So many times the sample is looked at, as some of the rows may be alike."""
 _FACTS = ("price_id", "price_from", "price_to")
 
 
@@ -54,6 +56,7 @@ class Verifier:
     ) -> None:
         self._book, self._sample, self._inputs, self._unsaid = book, sample, bound(inputs), unsaid(inputs)
         self._quote = book.quoter(rates=rates, prices=prices, known_at=known_at)
+        self._names = sorted(book.required_inputs() | book.optional_inputs())
         self._seen: dict[tuple[str, str], Any] = {}
         self._looked_at = 0
         self._edges = _edges(book)
@@ -73,11 +76,12 @@ class Verifier:
         """
         if not self._sample or not given.height:
             return
-        for index in sorted(self._chosen(given, priced)):
-            self._compare(given, priced, index)
+        chosen = sorted(self._chosen(given, priced))
+        if chosen:
+            self._compare(given, priced, chosen)
 
     def _chosen(self, given: pl.DataFrame, priced: pl.DataFrame) -> set[int]:
-        columns = {name: column for name in self._names() if (column := self._inputs.get(name, name)) in given.columns}
+        columns = self._columns(given)
         numbers = {f"input {name}": given[column] for name, column in columns.items()}
         numbers |= {name: priced[name] for name in _AMOUNTS if name in priced.columns}
         chosen = self._smallest_hashes(given, list(columns.values())) if columns else set()
@@ -99,9 +103,11 @@ class Verifier:
         else:
             rows = pl.int_range(len(hashes), dtype=pl.UInt32, eager=True)
         known = set(self._hashes)
-        smallest = (
-            pl.DataFrame({"row": rows, "hash": hashes}).unique("hash", keep="first").bottom_k(self._sample, by="hash")
-        )
+        found = pl.DataFrame({"row": rows, "hash": hashes})
+        # Of some more than are wanted those that differ will mostly do: only feeds of few different rows need all.
+        few = found.bottom_k(_MORE * self._sample, by="hash").sort("row").unique("hash", keep="first")
+        differ = few if few.height >= self._sample else found.unique("hash", keep="first")
+        smallest = differ.bottom_k(self._sample, by="hash")
         new = {value: row for row, value in smallest.iter_rows() if value not in known}
         self._hashes = sorted(known | new.keys())[: self._sample]
         return {new[value] for value in self._hashes if value in new}
@@ -169,26 +175,46 @@ class Verifier:
         self._seen[of, side] = value
         return True
 
-    def _names(self) -> frozenset[str]:
-        return self._book.required_inputs() | self._book.optional_inputs()
+    def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, chosen: list[int]) -> None:
+        """Price rows (or their documents) once more, and hold what was computed against it."""
+        groups = self._documents(given, chosen)
+        rows = pl.Series([index for members in groups for index in members], dtype=pl.UInt32)
+        columns = self._columns(given)
+        lines = given.select(pl.col(column).alias(name) for name, column in columns.items())[rows].iter_rows(named=True)
+        outputs = [name for name in (*_AMOUNTS, *_FACTS) if name in priced.columns]
+        computed = priced.select(outputs)[rows].iter_rows()
+        for members in groups:
+            document = [self._unsaid | next(lines) for _ in members]
+            for line, receipt in zip(document, self._quote(document).receipts, strict=True):
+                self.verified += 1
+                for name, value in zip(outputs, next(computed), strict=True):
+                    if value != getattr(receipt, name):
+                        raise PricingError(
+                            f"verification: {name} was computed as {value}, and the reference says "
+                            f"{getattr(receipt, name)}, of {line}: nothing is published; please report this as a "
+                            f"defect (book {self._book.fingerprint[:12]})"
+                        )
 
-    def _compare(self, given: pl.DataFrame, priced: pl.DataFrame, index: int) -> None:
+    def _documents(self, given: pl.DataFrame, chosen: list[int]) -> list[list[int]]:
+        """The rows to price together: one each, or all of its document."""
         document = self._inputs.get("document_id", "document_id")
-        members = [index]
-        if self._book.concerns_documents() and document in given.columns:
-            members = (given[document] == given[document][index]).arg_true().to_list()
-        columns = {name: column for name in self._names() if (column := self._inputs.get(name, name)) in given.columns}
-        lines = [self._unsaid | {name: given[column][member] for name, column in columns.items()} for member in members]
-        receipts = self._quote(lines).receipts
-        for member, line, receipt in zip(members, lines, receipts, strict=True):
-            self.verified += 1
-            for name in (*_AMOUNTS, *_FACTS):
-                if name in priced.columns and priced[name][member] != getattr(receipt, name):
-                    raise PricingError(
-                        f"verification: {name} was computed as {priced[name][member]}, and the reference says "
-                        f"{getattr(receipt, name)}, of {line}: nothing is published; please report this as a defect "
-                        f"(book {self._book.fingerprint[:12]})"
-                    )
+        if not self._book.concerns_documents() or document not in given.columns:
+            return [[index] for index in chosen]
+        ids = given[document]
+        wanted = ids.gather(chosen).drop_nulls().unique(maintain_order=True)
+        members = (
+            pl.DataFrame({"id": ids})
+            .with_row_index("row")
+            .filter(pl.col("id").is_in(wanted.implode()))
+            .group_by("id", maintain_order=True)
+            .agg("row")
+        )
+        return [*members["row"].to_list(), *([index] for index in chosen if ids[index] is None)]
+
+    def _columns(self, given: pl.DataFrame) -> dict[str, str]:
+        """Columns of the rows by input."""
+        named = {name: self._inputs.get(name, name) for name in self._names}
+        return {name: column for name, column in named.items() if column in given.columns}
 
 
 def _place(column: pl.Series, value: Any) -> int:

@@ -114,17 +114,22 @@ class Resolve(Step):
         """The quantity breaks of the first rows, for what they are; all rows are looked at as a list."""
         prices = terms.prices.get(self.table)
         for row in () if prices is None else prices.rows[:_ROWS]:
-            given: dict[str, object] = {
-                name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None
-            }
-            if self.date is not None:
-                begins = row.valid_from or _ANY_DAY
-                given[self.date] = begins if row.valid_to is None or row.valid_from else row.valid_to - dt.timedelta(1)
+            given = self.asking_for(row)
             if self.quantity is not None:
                 yield Edge(self.quantity, row.min_quantity or Decimal(1), None, given)
             elif (name := next((one for one in MATCH if one in given), None)) is not None:
                 value = str(given.pop(name))
                 yield Edge(name, value, None, given)
+
+    def asking_for(self, row: PriceRow) -> dict[str, object]:
+        """For whom a row of the list is, on a day on which it holds."""
+        given: dict[str, object] = {
+            name: value for name, value in zip(MATCH, row.match, strict=True) if value is not None
+        }
+        if self.date is not None:
+            begins = row.valid_from or _ANY_DAY
+            given[self.date] = begins if row.valid_to is None or row.valid_from else row.valid_to - dt.timedelta(1)
+        return given
 
     def example(self) -> dict[str, object]:
         """Any day, and nobody in particular."""
