@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from hypothesis.errors import NoSuchExample
 from tests.pricing.drawn import CHARGES, CURRENCIES, STEPS, Case, cases, differences
 
 from assay.money import ROUNDINGS, Grid, Rounded, Rounding, Scaled, minor_units, round_expr
-from assay.pricing import PriceBook
+from assay.pricing import PriceBook, many_tiers
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -36,6 +37,62 @@ def test_each_step(step: str, data: st.DataObject) -> None:
 @given(cases())
 def test_random_books(case: Case) -> None:
     assert differences(case) == []
+
+
+def searched_differences(case: Case) -> list[tuple[object, object, object]]:
+    """What differs where graduated tiers are searched, however few they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many_tiers, "MANY", 1)
+        return differences(case, receipts=False)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@given(cases(charge="graduated"))
+def test_graduated_tiers_that_are_searched(case: Case) -> None:
+    assert searched_differences(case) == []
+
+
+def test_a_tier_that_is_searched_from_the_wrong_side_is_found() -> None:
+    """The tests above reach the search: with an edge in the tier after it, they fail."""
+    real = pl.Series.search_sorted
+
+    def wrong(self: pl.Series, element: pl.Series, side: str = "any") -> pl.Series:
+        assert side == "left"
+        return real(self, element, side="right")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pl.Series, "search_sorted", wrong)
+        find(
+            cases(charge="graduated"),
+            lambda case: bool(searched_differences(case)),
+            settings=settings(max_examples=2_000, deadline=None, suppress_health_check=SLOW, phases=[Phase.generate]),
+        )
+
+
+@pytest.mark.campaign
+@settings(max_examples=10_000, deadline=None, suppress_health_check=SLOW, database=None)
+@given(cases(charge="graduated"))
+def test_many_graduated_tiers_that_are_searched(case: Case) -> None:
+    assert searched_differences(case) == []
+
+
+def test_a_thousand_tiers_are_priced_at_each_edge() -> None:
+    """Each tier, its edge and beside it, with credits; a plan that grows with the tiers took 20 seconds."""
+    tiers = [{"up_to": f"{place}.5", "unit_price": f"{place % 7}.375", "flat_fee": "0.25"} for place in range(1, 1000)]
+    for kind in ("tier", "total"):
+        step = {"kind": "graduated", "tiers": [*tiers, {"unit_price": "0.125"}], "round": kind}
+        book = PriceBook.model_validate({"currency": "EUR", "rounding": "half_even", "steps": [step]})
+        edges = [
+            Decimal(place) + by
+            for place in (0, 1, 2, 500, 998, 999, 1000)
+            for by in map(Decimal, ("0.49", "0.5", "0.51"))
+        ]
+        asked = [*edges, *(-one for one in edges), Decimal(0)]
+        frame = pl.DataFrame({"quantity": asked}, schema={"quantity": pl.Decimal(12, 2)})
+        begun = time.process_time()
+        made = book.price(frame).collect()["net"].to_list()
+        assert time.process_time() - begun < 5
+        assert made == [book.quote(quantity=one).net for one in asked]
 
 
 @pytest.mark.campaign

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from assay.money import Scaled
-from assay.pricing.batch import BatchRating
+from assay.pricing.batch import BatchRating, Note
 from assay.pricing.edges import UNITS, Edge
+from assay.pricing.many_tiers import searched
 from assay.pricing.rating import Rating
 from assay.pricing.registry import register
 from assay.pricing.terms import Terms
@@ -49,15 +50,39 @@ class Graduated(UsageModel):
 
     def apply_expr(self, at: BatchRating) -> None:
         """Charge for each row."""
+        before, after = at.units()
+        if before is None and self._searched_expr(at, after):
+            return None
         if self.round == "tier":
             return super().apply_expr(at)
-        before, after = at.units()
         units = at.size(after)
         sign = at.signed(at.direction(after), at.turned)
         rounded_once_expr(at, self.parts_expr(at, units), sign, units)
         if before is not None:
             rounded_once_expr(at, self.parts_expr(at, before), at.turned, before, back=at.continues)
         return None
+
+    def _searched_expr(self, at: BatchRating, after: Scaled) -> bool:
+        """Charge by the tier in which each row is, and what is below it, where there are many; whether it was done."""
+        mode = self.rounding or at.terms.rounding
+        if mode == "none":
+            return False
+        units = at.size(after)
+        tier = searched(at, self.tiers, units, mode if self.round == "tier" else None)
+        if tier is None:
+            return False
+        last = self.tiers[-1].up_to
+        if last is not None:
+            at.require(~above_expr(at, units, last))
+        sign = at.signed(at.direction(after), at.turned)
+        inside = at.stored(at.signed(at.minus(units, tier.low), sign))
+        before = at.stored(at.signed(tier.before, sign))
+        if self.round == "tier":
+            at.charge(at.product(inside, tier.price), Note("units"))
+            at.charge(at.rounded(before), Note("tiers below"))
+        else:
+            at.charge(at.rounded(at.plus(at.exact(inside, tier.price), before)), Note("all tiers"))
+        return True
 
     def parts(self, at: Rating, quantity: Decimal) -> Sequence[Part]:
         """Units and flat fee of each tier entered."""
