@@ -28,8 +28,9 @@ demo-http: $(STAMP) ## run orders with its customers from a local HTTP service
 # Tests start the command line some hundred times: what is compiled once need not be compiled again.
 test fuzz crash: export PYTHONDONTWRITEBYTECODE :=
 
+# One more process than cores, since many a test waits for another process.
 test: $(STAMP) ## run the tests (long campaigns and benchmarks left out)
-	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
+	$(BIN)/python -m pytest -q -n 3 -m "not campaign"
 
 fuzz: $(STAMP) ## hold the compiled verdict against Pydantic's at length (60,000 feeds, over 200,000 records: long)
 	HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m campaign tests/records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.pricing.drawn import Case, differences
 
 from assay.errors import ConfigurationError, PricingError
 from assay.pricing import PriceBook, Verifier, round_money
@@ -200,8 +202,8 @@ def test_the_sample_is_bounded() -> None:
     tiers = [{"up_to": str(top), "unit_price": "2"} for top in range(10, 2000, 10)]
     many = book({"kind": "volume", "tiers": [*tiers, {"unit_price": "1"}]})
     verifier = Verifier(many, 100, inputs={})
-    for part in range(100):
-        frame = pl.DataFrame({"quantity": range(part * 30, part * 30 + 30)})
+    for part in range(30):
+        frame = pl.DataFrame({"quantity": range(part * 100, part * 100 + 100)})
         verifier.check(frame, many.price(frame).collect())
     assert 100 <= verifier.verified <= 1000
 
@@ -213,3 +215,18 @@ def test_rows_that_are_alike_are_sampled_once() -> None:
     for _ in range(20):
         verifier.check(frame, priced)
     assert verifier.verified <= 3
+
+
+@pytest.mark.parametrize(("price", "quantity"), [(18, 30), (20, 19), (38, 10), (38, 38)])
+@pytest.mark.parametrize("currency", ["EUR", "JPY"])
+def test_prices_and_quantities_may_have_any_number_of_places(
+    tmp_path: Path, price: int, quantity: int, currency: str
+) -> None:
+    steps = [{"kind": "per_unit", "unit_price": {"column": "list_price"}}]
+    (tmp_path / "book.json").write_text(json.dumps({"currency": currency, "rounding": "half_up", "steps": steps}))
+    book = PriceBook.load(tmp_path / "book.json")
+    frame = pl.DataFrame(
+        {"list_price": [Decimal("0.15"), None, Decimal(0)], "quantity": [Decimal("0.3"), Decimal(0), Decimal(0)]},
+        schema={"list_price": pl.Decimal(38, price), "quantity": pl.Decimal(38, quantity)},
+    )
+    assert differences(Case(book, frame)) == []

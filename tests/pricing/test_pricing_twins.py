@@ -33,7 +33,7 @@ def test_each_step(step: str, data: st.DataObject) -> None:
     assert differences(data.draw(cases(step=step))) == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
 @given(cases())
 def test_random_books(case: Case) -> None:
     assert differences(case) == []
@@ -46,27 +46,32 @@ def searched_differences(case: Case) -> list[tuple[object, object, object]]:
         return differences(case, receipts=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 @given(cases(charge="graduated"))
 def test_graduated_tiers_that_are_searched(case: Case) -> None:
     assert searched_differences(case) == []
 
 
 def test_a_tier_that_is_searched_from_the_wrong_side_is_found() -> None:
-    """The tests above reach the search: with an edge in the tier after it, they fail."""
+    """The tests above see the search: with an edge in the tier after it, they would fail."""
     real = pl.Series.search_sorted
 
     def wrong(self: pl.Series, element: pl.Series, side: str = "any") -> pl.Series:
         assert side == "left"
         return real(self, element, side="right")
 
+    tiers = [
+        {"up_to": "10", "unit_price": "2"},
+        {"up_to": "20", "unit_price": "1", "flat_fee": "3"},
+        {"unit_price": "0"},
+    ]
+    step = {"kind": "graduated", "tiers": tiers}
+    book = PriceBook.model_validate({"currency": "EUR", "rounding": "half_up", "steps": [step]})
+    case = Case(book, pl.DataFrame({"quantity": [9, 10, 11, 20]}))
+    assert searched_differences(case) == []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pl.Series, "search_sorted", wrong)
-        find(
-            cases(charge="graduated"),
-            lambda case: bool(searched_differences(case)),
-            settings=settings(max_examples=2_000, deadline=None, suppress_health_check=SLOW, phases=[Phase.generate]),
-        )
+        assert searched_differences(case) != []
 
 
 @pytest.mark.campaign

@@ -903,6 +903,8 @@ class BatchRating:
     def _product_residue(self, amount: Scaled, a: Scaled, b: Scaled) -> Scaled:
         """Amount - a * b. Int128 wraps round, and the difference is small: it is right whatever the product's size."""
         places = max(a.scale + b.scale, amount.scale)
+        if 10 ** (places - amount.scale) * self._grid.step_bound >= _SURELY:
+            return self._unknown_residue(amount)
         left = amount.units * integer(10 ** (places - amount.scale))
         exact = a.units * b.units * integer(10 ** (places - a.scale - b.scale))
         return self._residue(Scaled(left - exact, places))
@@ -910,6 +912,8 @@ class BatchRating:
     def _quotient_residue(self, amount: Scaled, a: Scaled, b: Scaled) -> Scaled:
         """Amount - a / b."""
         places = max(amount.scale + b.scale, a.scale)
+        if 10 ** (places - min(amount.scale + b.scale, a.scale)) >= _SURELY:
+            return self._unknown_residue(amount)
         left = amount.units * b.units * integer(10 ** (places - amount.scale - b.scale))
         rest = self.stored(Scaled(left - a.units * integer(10 ** (places - a.scale)), places))
         # The rest is less than one unit times the divisor; that has to fit for it to be right.
@@ -919,6 +923,11 @@ class BatchRating:
         residue = rounded_quotient(rest, b, Grid(RESIDUE_PLACES), "half_even", keep=self._keep).amount
         self.doubt(residue.units.is_null() & rest.units.is_not_null())
         return residue
+
+    def _unknown_residue(self, amount: Scaled) -> Scaled:
+        """Of operands with so many places that the difference may not fit: the reference tells it."""
+        self.doubt(amount.units.is_not_null())
+        return Scaled(pl.lit(None, dtype=pl.Int128), RESIDUE_PLACES)
 
     def _residue(self, difference: Scaled) -> Scaled:
         by = RESIDUE_PLACES - difference.scale
