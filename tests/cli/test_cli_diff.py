@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from tests.cli.using import assay, document, tree
 
+from assay.cli.diff import _kinds
+from assay.pricing import PriceBook
+
 BOOK = """
 currency = "EUR"
 rounding = "half_up"
@@ -92,9 +95,10 @@ def test_it_prints_what_changes(shop: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     assert [" ".join(row.split()) for row in done.stdout.splitlines()] == [
-        "shop step price, priced by two books",
-        "before shop.toml",
-        "after dearer.toml",
+        "shop step price, priced twice",
+        f"before shop.toml {PriceBook.load('pipelines/shop.toml').fingerprint[:12]}",
+        f"after dearer.toml {PriceBook.load('dearer.toml').fingerprint[:12]}",
+        "input lines.jsonl",
         "records read 8, filtered 1, rejected 1, with rejected documents 1; 5 rows go to both books",
         "note steps after the pricing are not run: large",
         "",
@@ -163,7 +167,8 @@ def test_the_document_of_json(shop: Path) -> None:
     assert done.stderr == ""
     found = document(done)
     assert list(found) == [
-        *("schema", "status", "pipeline", "step", "books", "counts", "difference", "notes", "fail_over"),
+        *("schema", "status", "pipeline", "step", "books", "files", "prices", "known_at", "counts", "difference"),
+        *("notes", "fail_over"),
     ]
     assert found["status"] == "over_limit"
     assert found["fail_over"] == {"limit": "1 %", "exceeded": ["EUR"]}
@@ -312,6 +317,7 @@ def test_no_records(shop: Path) -> None:
         (["shop", "--book", "dearer.toml", "--date", "day"], 2, "give since (--since)"),
         (["shop", "--book", "dearer.toml", "--fail-over", "much"], 2, 'a limit is a share such as "1%"'),
         (["shop", "--book", "dearer.toml", "--fail-over", "1USD"], 2, "the amounts are in EUR"),
+        (["shop", "--book", "dearer.toml", "--fail-over", "1%%"], 2, "--fail-over: a limit is a share"),
         (["shop", "--swap-date", "2026-03-01"], 2, "--swap-date takes two instants"),
         (["shop", "--swap-date", "2026-03-01..2026-04-01T00:00Z"], 2, "--swap-date: 2026-03-01T00:00:00 has no zone"),
         (["shop", "--book", "dearer.toml", "--input", "gone.jsonl"], 1, "gone.jsonl"),
@@ -369,9 +375,36 @@ def test_two_known_times(listed: Path) -> None:
     done = assay("diff", "shop", "--swap-date", "2026-01-31T00:00Z..2026-02-01T00:00Z", "--measure", "net")
     assert done.exit_code == 0, done.stderr
     shown = [" ".join(row.split()) for row in done.stdout.splitlines()]
+    assert shown[1].endswith(", as known at 2026-01-31T00:00:00Z")
+    assert shown[2].endswith(", as known at 2026-02-01T00:00:00Z")
     assert "tables known at 2026-01-31T00:00:00+00:00 -> 2026-02-01T00:00:00+00:00 2 +3.75 +0.75 +4.50" in shown
     assert "prices: 1 of 1, the greatest change first" in shown
     assert "x x 2 +3.75" in shown
+
+
+def test_another_price_list_as_known_at_an_instant(listed: Path) -> None:
+    asked = ("--prices", "list=draft.csv", "--measure", "net")
+    found = document(assay("diff", "shop", *asked, "--known-at", "2026-01-31T00:00Z", "--json"))
+    assert [one["rows"] for one in found["difference"]["effects"]] == [0]
+    assert (found["prices"], found["files"]) == ({"list": "draft.csv"}, ["lines.jsonl"])
+    assert found["known_at"] == ["2026-01-31T00:00:00Z"] * 2
+    head = assay("diff", "shop", *asked, "--known-at", "2026-01-31T00:00Z").stdout.splitlines()[:3]
+    assert ", prices list from draft.csv, as known at 2026-01-31T00:00:00Z" in " ".join(head[2].split())
+    assert "draft.csv" not in head[1]
+    both = assay(
+        "diff", "shop", "--known-at", "2026-01-31T00:00Z", "--swap-date", "2026-01-31T00:00Z..2026-02-01T00:00Z"
+    )
+    assert both.exit_code == 2
+    alone = assay("diff", "shop", "--known-at", "2026-01-31T00:00Z")
+    assert (alone.exit_code, "give what to compare with" in alone.stderr) == (2, True)
+
+
+def test_reasons_that_differ_in_a_value_are_told_together() -> None:
+    reasons = {f'resolve: no price of "p{number}" on 2026-01-{number:02}': number for number in range(10, 14)}
+    assert _kinds({"percent is null": 3} | reasons) == [
+        ('resolve: no price of "p10" on 2026-01-10', 46, 4),
+        ("percent is null", 3, 1),
+    ]
 
 
 def test_another_price_list(listed: Path) -> None:

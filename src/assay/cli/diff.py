@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _DAY = click.DateTime(["%Y-%m-%d"])
 #: Reasons why rows cannot be priced that are shown; --json has all.
 _REASONS = 5
+#: What differs in reasons of one kind: texts in quotation marks, numbers, dates.
+_VALUE = re.compile(r"""(?<![A-Za-z_])(?:"[^"]*"|'[^']*'|[+-]?\d[\d.,:TZ+-]*)""")
 #: Rows of price lists that are shown.
 _PRICES = 10
 
@@ -54,6 +57,7 @@ _PRICES = 10
 @click.option("--since", type=_DAY, metavar="DATE", help="Only rows of this day or later, such as 2026-03-01.")
 @click.option("--date", metavar="COLUMN", help="The column of that day; else the one that gives the book a date.")
 @click.option("--swap-date", "swapped", metavar="A..B", help="Prices and rates as known at A, and at B.")
+@click.option("--known-at", "known", metavar="INSTANT", help="Prices and rates as known then, on both sides.")
 @click.option("--prices", metavar="NAME=FILE", multiple=True, help="Another price list for the second book; repeat it.")
 @click.option("--by", metavar="COLUMN", multiple=True, help="Who pays: rows with the same value here; repeat it.")
 @click.option(
@@ -83,6 +87,7 @@ def diff_command(
     since: dt.datetime | None,
     date: str | None,
     swapped: str | None,
+    known: str | None,
     prices: tuple[str, ...],
     by: tuple[str, ...],
     measure: str,
@@ -100,11 +105,13 @@ def diff_command(
     run is kept. Exit status: 0; 1 the input cannot be read; 2 wrong use; 3 the total changes by more than --fail-over.
     """
     from assay.pipeline import compare, load  # noqa: PLC0415 - --help shall not wait for these
-    from assay.pricing import ChangeLimit  # noqa: PLC0415
 
-    most = None if limit is None else ChangeLimit.parse(limit)
-    known_at = None if swapped is None else _instants(swapped)
-    if not (books or known_at or prices):
+    most = None if limit is None else _limit(limit)
+    if swapped is not None and known is not None:
+        raise click.UsageError("--swap-date names two instants, --known-at one for both sides: give one of them")
+    swap = None if swapped is None else _instants(swapped)
+    known_at = swap if known is None else (_instant(known, "--known-at"),) * 2
+    if not (books or swap or prices):
         raise ConfigurationError(
             "give what to compare with: --book FILE (or two), --prices NAME=FILE or --swap-date A..B"
         )
@@ -141,16 +148,30 @@ def diff_command(
         context.exit(OVER_LIMIT)
 
 
+def _limit(text: str) -> ChangeLimit:
+    from assay.pricing import ChangeLimit  # noqa: PLC0415 - --help shall not wait for it
+
+    try:
+        return ChangeLimit.parse(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where="--fail-over") from None
+
+
 def _instants(text: str) -> tuple[dt.datetime, dt.datetime]:
     """From "2026-03-01T00:00Z..2026-04-01T00:00Z": two instants, each with its zone."""
-    from assay.pricing import known_instant, shown_instant  # noqa: PLC0415 - --help shall not wait for it
-
     parts = text.split("..")
     if len(parts) != 2:
         raise ConfigurationError(
             f'--swap-date takes two instants, such as 2026-03-01T00:00Z..2026-04-01T12:00Z, not "{text}"'
         )
-    return tuple(shown_instant(known_instant(part, "--swap-date"), None) for part in parts)  # type: ignore[return-value]
+    return _instant(parts[0], "--swap-date"), _instant(parts[1], "--swap-date")
+
+
+def _instant(text: str, option: str) -> dt.datetime:
+    from assay.pricing import known_instant, shown_instant  # noqa: PLC0415 - --help shall not wait for it
+
+    made: dt.datetime = shown_instant(known_instant(text, option), None)  # type: ignore[assignment]  # never null
+    return made
 
 
 def _tell_exceeded(difference: Difference, exceeded: Sequence[str], most: str) -> None:
@@ -165,9 +186,10 @@ def _print(compared: Compared, most: ChangeLimit | None) -> None:
     from rich.text import Text  # noqa: PLC0415 - --help shall not wait for it
 
     difference = compared.difference
-    output().print(Text.assemble((compared.pipeline, "bold"), f"  step {compared.step}, priced by two books"))
-    print_labelled("before", safe(compared.before))
-    print_labelled("after", safe(compared.after))
+    output().print(Text.assemble((compared.pipeline, "bold"), f"  step {compared.step}, priced twice"))
+    print_labelled("before", safe(_side(compared, 0)))
+    print_labelled("after", safe(_side(compared, 1)))
+    print_labelled("input", safe(_input(compared.files)))
     print_labelled("records", _records(compared))
     for note in compared.notes:
         print_labelled("note", safe(note), style="bold yellow")
@@ -182,6 +204,20 @@ def _print(compared: Compared, most: ChangeLimit | None) -> None:
     _print_reasons(compared)
     if most is not None and not most.exceeded(difference):
         say(f"within the limit of {most}")
+
+
+def _side(compared: Compared, side: int) -> str:
+    """What one of the two prices is made by."""
+    said = [f"{(compared.before, compared.after)[side]}  {compared.fingerprints[side][:12]}"]
+    if side:
+        said += [f"prices {name} from {file}" for name, file in compared.prices.items()]
+    if compared.known_at is not None:
+        said.append(f"as known at {compared.known_at[side]}")
+    return ", ".join(said)
+
+
+def _input(files: Sequence[str]) -> str:
+    return files[0] if len(files) == 1 else f"{len(files):,} files, {files[0]} to {files[-1]}"
 
 
 def _records(compared: Compared) -> str:
@@ -321,15 +357,22 @@ def _print_reasons(compared: Compared) -> None:
         if not reasons:
             continue
         output().print(f"{safe(book)} cannot price {sum(reasons.values()):,} rows", markup=False)
-        for reason, rows in _most(reasons.items()):
-            say(f"  {rows:,}  {safe(reason)}")
-        if len(reasons) > _REASONS:
-            say(f"  and {len(reasons) - _REASONS:,} more reasons (--json has them)")
+        kinds = _kinds(reasons)
+        for reason, rows, like in kinds[:_REASONS]:
+            say(f"  {rows:,}  {safe(reason)}{f', and {like - 1:,} like it' if like > 1 else ''}")
+        if len(kinds) > _REASONS:
+            say(f"  and {len(kinds) - _REASONS:,} more kinds of reasons (--json has them)")
         say("")
 
 
-def _most(reasons: Any) -> Iterator[tuple[str, int]]:
-    yield from list(reasons)[:_REASONS]
+def _kinds(reasons: Mapping[str, int]) -> list[tuple[str, int, int]]:
+    """Reasons that differ in a value only, together: the first of them, how many rows, and how many reasons."""
+    kinds: dict[str, tuple[str, int, int]] = {}
+    for reason, rows in reasons.items():
+        kind = _VALUE.sub("", reason)
+        first, before, like = kinds.get(kind, (reason, 0, 0))
+        kinds[kind] = first, before + rows, like + 1
+    return sorted(kinds.values(), key=lambda kind: -kind[1])
 
 
 def _money(amount: Decimal) -> str:

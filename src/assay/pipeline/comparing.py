@@ -14,7 +14,7 @@ import polars as pl
 
 from assay.errors import ConfigurationError, unknown_name
 from assay.lookups import Table
-from assay.pipeline.context import DOCUMENT, IDENTITY, Context, visible
+from assay.pipeline.context import DOCUMENT, IDENTITY, Context, instant_text, visible
 from assay.pipeline.definition import Pipeline
 from assay.pipeline.documents import DocumentFinder, blame
 from assay.pipeline.feed import FileFeed, record_processor
@@ -45,6 +45,9 @@ class Compared:
         counts: Records "read", "filtered" and "rejected" before the pricing; rows "with_document" (of documents with a
             rejected record), "earlier" (before `since`) and "compared" (all that went to the books).
         difference: The difference.
+        files: Names of the files that were read.
+        prices: Price lists by their names, and the files that stood in for them under the second book.
+        known_at: As far as prices and rates were known then, under the first book and under the second; None: today.
         notes: What should be known beside the figures.
     """
 
@@ -55,6 +58,9 @@ class Compared:
     fingerprints: tuple[str, str]
     counts: Mapping[str, int]
     difference: Difference
+    files: Sequence[str] = ()
+    prices: Mapping[str, str] = field(default_factory=dict)
+    known_at: tuple[str, str] | None = None
     notes: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -66,6 +72,9 @@ class Compared:
                 {"book": book, "fingerprint": fingerprint}
                 for book, fingerprint in zip((self.before, self.after), self.fingerprints, strict=True)
             ],
+            "files": list(self.files),
+            "prices": dict(self.prices),
+            "known_at": None if self.known_at is None else list(self.known_at),
             "counts": dict(self.counts),
             "difference": self.difference.as_json(),
             "notes": list(self.notes),
@@ -118,7 +127,8 @@ def compare(
         SourceError: A source cannot be read.
         PricingError: A sample of what was priced is not what the reference says: a defect.
     """
-    if len(books) > 2 or not (books or known_at or prices):
+    swaps = known_at is not None and known_at[0] != known_at[1]
+    if len(books) > 2 or not (books or swaps or prices):
         raise ConfigurationError(f"two books are compared, or one with the pipeline's own; {len(books)} are given")
     known = None if known_at is None else known_at[0].isoformat()
     plan = make_plan(pipeline, params=params or {}, settings=settings, source=source, known_at=known)
@@ -136,7 +146,8 @@ def compare(
     recent = _since(since, date, (before, after), schema, where)
     early = replace(plan, steps=plan.steps[:place])
     with tempfile.TemporaryDirectory(prefix="assay-diff-") as folder, closing(early):
-        early.open()
+        files = [file.name for file in early.files()]
+        early.open_steps()
         before.open()
         others = _lists(pricing, prices or {}, plan.context)
         rows, counts = _prepared(early, Path(folder), limit, progress)
@@ -178,7 +189,19 @@ def compare(
     if later:
         notes.append(f"steps after the pricing are not run: {', '.join(later)}")
     prints = before.book.fingerprint, after.book.fingerprint
-    return Compared(pipeline.name, pricing.name, names[0], names[1], prints, counts, found, notes)
+    return Compared(
+        pipeline.name,
+        pricing.name,
+        names[0],
+        names[1],
+        prints,
+        counts,
+        found,
+        files,
+        dict(prices or {}),
+        None if known_at is None else (instant_text(known_at[0]) or "", instant_text(known_at[1]) or ""),
+        notes,
+    )
 
 
 def _pricing(plan: Plan, name: str | None) -> tuple[int, _Bound]:
