@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
+import assay
 from assay import (
     Dated,
     EcbRates,
@@ -130,3 +131,31 @@ def test_names_mean_the_same_in_any_order() -> None:
 
     assert describe(price("quantity", "amount")) == describe(price("amount", "quantity"))
     assert describe(price("quantity", "amount")) != describe(price("quantity"))
+
+
+def test_a_file_that_is_edited_during_a_run_is_not_what_runs(project: Path) -> None:
+    file = project / "pipelines" / "p.py"
+    code = (
+        "import polars as pl\nfrom pydantic import BaseModel\nfrom assay import Parquet, Pipeline, Rows, Source\n"
+        "class Line(BaseModel):\n    id: int\n"
+        "def doubled(rows: pl.LazyFrame) -> pl.LazyFrame:\n    return rows.with_columns(pl.col('id') * 2)\n"
+        "p = Pipeline('p', source=Source('*.jsonl', Line), steps=[doubled], outputs={'o': Rows(to=Parquet('out'))})\n"
+    )
+    file.write_text(code)
+    (project / "a.jsonl").write_text('{"id": 1}\n')
+    running = assay.load("p")
+    before = running.fingerprint()
+    with closing(make_plan(running, params={}, settings=None)) as plan:
+        begun = plan.fingerprint
+        file.write_text(code.replace("* 2", "* 30"))
+        assert plan.fingerprint == begun
+    assert assay.load("p").fingerprint() != before
+
+
+def test_of_what_is_pythons_own_the_name_is_told() -> None:
+    class Day(BaseModel):
+        day: dt.date
+
+    told = describe(Day)
+    assert "datetime.date" in told
+    assert "def __new__" not in told

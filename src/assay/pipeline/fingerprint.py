@@ -177,6 +177,9 @@ def _code(value: Any, seen: set[str]) -> str:
     if name in seen:
         return name
     seen.add(name)
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        # Of Python's own the name says it, and to find the source of a class costs its whole file.
+        return name
     try:
         source = inspect.getsource(value)
     except (OSError, TypeError):

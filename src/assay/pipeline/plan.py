@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -105,8 +106,13 @@ class Plan:
     def fingerprint(self) -> str:
         """Of the definition, the books, the tables, and the limits of records; wants `open`."""
         limits = f"{self.settings.max_record_bytes} {self.settings.max_record_depth}"
-        parts = [self.pipeline.fingerprint(), limits, *(step.fingerprint for step in self.steps)]
+        parts = [self._written, limits, *(step.fingerprint for step in self.steps)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def _written(self) -> str:
+        # Once: a file that is edited while a run reads it changes nothing of what runs.
+        return self.pipeline.fingerprint()
 
     @property
     def asks(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Mapping
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 PACKAGES: Final = ("assay", "polars", "pydantic", "lxml", "orjson", "sqlalchemy")
+#: What is imported is no other version later; to ask is to read a file.
+_version: Final = functools.cache(version)
 
 
 def environment() -> dict[str, str]:
     """Versions of what decides the result."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> Path:
