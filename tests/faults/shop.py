@@ -19,6 +19,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 from tests.postgres import Cluster
+from tests.processes import Process
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 REJECTS = 3
@@ -140,14 +141,11 @@ class Shop:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`assay run shop`."""
-        return subprocess.run(
-            [ASSAY, "run", "shop", "--json", *arguments],
-            cwd=self.folder,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self.start(*arguments, **environment).wait()
+
+    def start(self, *arguments: str, **environment: str) -> Process:
+        """`assay run shop`, under way."""
+        return Process("run", "shop", "--json", *arguments, cwd=self.folder, environment=environment)
 
     def published(self) -> dict[str, Counter[Row]]:
         """The rows of each output, as a reader finds them now."""

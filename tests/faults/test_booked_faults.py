@@ -7,15 +7,14 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from tests.faults.shop import ASSAY
 from tests.faults.test_crash_points import at_step
+from tests.processes import run
 
 PIPELINE = """
 from decimal import Decimal
@@ -70,7 +69,8 @@ class Project:
         shutil.copytree(self.kept, self.folder, symlinks=True)
 
     def run(self) -> dict[str, Any]:
-        done = subprocess.run([ASSAY, "run", "shop", "--json"], cwd=self.folder, capture_output=True, check=True)
+        done = run("run", "shop", "--json", cwd=self.folder)
+        assert done.returncode == 0, done.stderr
         made: dict[str, Any] = json.loads(done.stdout)
         return made
 
@@ -109,7 +109,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def broken_off(project: Project, number: int, when: str) -> bool:
     """End a run at the n-th step, and see to what must hold then; False if it came to its end."""
     project.reset()
-    done = subprocess.run(at_step(number, when), cwd=project.folder, capture_output=True, check=False)
+    done = at_step(number, when)(project.folder)
     if done.returncode == 0:
         return False
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,10 @@ from pathlib import Path
 import pytest
 from tests.faults.shop import ASSAY, REJECTS, Found, KeptDatabase, Shop
 from tests.postgres import Cluster
+from tests.processes import run
+
+#: Starts a run in a folder and waits for its end.
+Command = Callable[[Path], subprocess.CompletedProcess[str]]
 
 CALLS = "fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,ftruncate"
 
@@ -112,11 +115,11 @@ class Campaign:
         self.found = Found()
         self.undone = Counter[str]()
 
-    def broken_off(self, command: list[str]) -> bool:
+    def broken_off(self, command: Command) -> bool:
         """Run, and see to all that must hold after; False if the run came to its end."""
         shop = self.shop
         shop.reset(self.kept)
-        done = subprocess.run(command, cwd=shop.folder, capture_output=True, check=False)
+        done = command(shop.folder)
         if done.returncode == 0:
             return False
         # strace ends as the program that it has traced.
@@ -155,15 +158,16 @@ class Campaign:
         assert self.faults > 0
 
 
-def at_call(call: str, number: int) -> list[str]:
+def at_call(call: str, number: int) -> Command:
     """A run that is killed when a thread of it makes this call for the n-th time."""
     inject = f"inject={call}:signal=KILL:when={number}"
     traced = [strace(), "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject]
-    return [*traced, ASSAY, "run", "shop", "--json"]
+    command = [*traced, ASSAY, "run", "shop", "--json"]
+    return lambda folder: subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def at_step(number: int, when: str) -> list[str]:
-    return [sys.executable, "-c", AT_STEP, str(number), when]
+def at_step(number: int, when: str) -> Command:
+    return lambda folder: run(str(number), when, cwd=folder, program=AT_STEP)
 
 
 def calls_of(shop: Shop, kept: Path) -> list[tuple[str, int]]:
@@ -211,7 +215,7 @@ def test_a_few_steps_on_postgresql(shop_on_postgresql: Shop, capsys: pytest.Capt
     campaign.see(capsys)
 
 
-def to_the_end(campaign: Campaign, command: Callable[[int], list[str]], numbers: Iterable[int]) -> None:
+def to_the_end(campaign: Campaign, command: Callable[[int], Command], numbers: Iterable[int]) -> None:
     for number in numbers:
         if not campaign.broken_off(command(number)):
             return

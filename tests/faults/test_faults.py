@@ -76,32 +76,22 @@ def test_a_reader_that_polls_fifty_runs_never_sees_half_of_one(shop: Shop) -> No
     assert all(count > 50 for count in polled(shop, 50).values())
 
 
-def started(shop: Shop, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [ASSAY, "run", "shop", "--json", *arguments],
-        cwd=shop.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize("wait", [pytest.param(False, marks=pytest.mark.campaign), True])
 def test_ten_processes_start_the_same_run_and_one_publishes(shop: Shop, *, wait: bool) -> None:
     shop.feed(0)
-    processes = [started(shop, *(["--wait"] if wait else [])) for _ in range(10)]
-    ended = [(process.communicate(timeout=300), process.returncode) for process in processes]
-    told = [json.loads(out) for (out, _), _ in ended]
+    processes = [shop.start(*(["--wait"] if wait else [])) for _ in range(10)]
+    ended = [process.wait(timeout=300) for process in processes]
+    told = [json.loads(one.stdout) for one in ended]
     published = [one for one in told if one["status"] == "published" and not one.get("repeats")]
     assert len(published) == 1
-    for (_, stderr), one, status in zip((e for e, _ in ended), told, (s for _, s in ended), strict=True):
+    for done, one in zip(ended, told, strict=True):
         if one.get("repeats"):
-            assert (one["id"], status) == (published[0]["id"], 0)
+            assert (one["id"], done.returncode) == (published[0]["id"], 0)
         elif one is not published[0]:
             assert not wait
-            assert status == 2
+            assert done.returncode == 2
             assert "another run of shop is under way" in one["error"]["message"]
-        assert "Traceback" not in stderr
+        assert "Traceback" not in done.stderr
     found = shop.check([], [0], settled=True)
     assert (found.lost, found.duplicated, found.half_written) == (0, 0, 0)
     assert shop.rejects() == REJECTS
@@ -195,15 +185,15 @@ def test_a_signal_at_any_moment_leaves_what_the_next_run_finishes(shop: Shop, nu
     usual = time.monotonic() - begun
     for part in (0.7, 0.9):
         shop.reset(kept)
-        process = started(shop)
+        process = shop.start()
         time.sleep(part * usual)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        assert "Traceback" not in err, err
+        done = process.wait(timeout=60)
+        assert "Traceback" not in done.stderr, done.stderr
         # Before the program has begun a signal ends it as it ends any.
-        assert process.returncode in (0, 128 + number, -number), out + err
-        if process.returncode == 128 + number:
-            assert json.loads(out)["status"] == "interrupted"
+        assert done.returncode in (0, 128 + number, -number), done.stdout + done.stderr
+        if done.returncode == 128 + number:
+            assert json.loads(done.stdout)["status"] == "interrupted"
         assert shop.run().returncode == 0
         found = shop.check([0], [1], settled=True)
         assert (found.lost, found.duplicated, found.half_written) == (0, 0, 0)

@@ -2,12 +2,12 @@
 
 import json
 import random
-import subprocess
+import signal
 import time
 from pathlib import Path
 
 import pytest
-from tests.faults.shop import ASSAY, REJECTS, Found, Shop
+from tests.faults.shop import REJECTS, Found, Shop
 from tests.faults.test_crash_points import more_outputs
 
 
@@ -23,13 +23,10 @@ def kill_at_random(shop: Shop, kills: int, seed: int) -> tuple[int, Found]:
     killed, found = 0, Found()
     for day in range(2, kills + 2):
         shop.feed(day)
-        process = subprocess.Popen(
-            [ASSAY, "run", "shop"], cwd=shop.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        # The first half is what Python imports.
-        time.sleep(draw.uniform(0.5, 1.1) * usual)
-        process.kill()
-        killed += process.wait() != 0
+        process = shop.start()
+        time.sleep(draw.uniform(0.05, 1.1) * usual)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait().returncode != 0
         found.add(shop.check(list(range(day)), [day], settled=False))
         resumed = json.loads(shop.run().stdout)
         assert resumed["status"] == "published"
