@@ -1,4 +1,4 @@
-"""Reading ahead: blocks of a source are made in a thread of its own while the reader works on those before."""
+"""Reading ahead: parts of a source are made in a thread of its own while the reader works on those before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from threading import Condition, Thread, current_thread
-from typing import Final
+from typing import Final, Generic, Self, TypeVar
 
 #: Bytes that may wait: more than a reader takes at a time, so that the next of it is ready when it comes again.
 AHEAD_BYTES: Final = 16 * 1024 * 1024
@@ -15,25 +15,34 @@ AHEAD_BYTES: Final = 16 * 1024 * 1024
 _PATIENCE: Final = 5.0
 
 
-class _Blocks:
-    """What has been made and not yet been read."""
+T = TypeVar("T")
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._waiting: deque[bytes] = deque()
+
+class _Parts(Generic[T]):
+    """What has been made and not yet been read.
+
+    Args:
+        limit: How much may wait.
+        size: How much a part is.
+        end: What stands behind the last part.
+    """
+
+    def __init__(self, limit: int, size: Callable[[T], int], end: T) -> None:
+        self._limit, self._size_of, self._end = limit, size, end
+        self._waiting: deque[T] = deque()
         self._size = 0
         self._ended = self._stopped = False
         self._error: BaseException | None = None
         self._changed = Condition()
 
-    def put(self, block: bytes) -> bool:
-        """Add a block as soon as there is room; False when nobody reads any more."""
+    def put(self, part: T) -> bool:
+        """Add a part as soon as there is room; False when nobody reads any more."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._size < self._limit)
             if self._stopped:
                 return False
-            self._waiting.append(block)
-            self._size += len(block)
+            self._waiting.append(part)
+            self._size += self._size_of(part)
             self._changed.notify()
             return True
 
@@ -43,20 +52,20 @@ class _Blocks:
             self._ended, self._error = True, error
             self._changed.notify()
 
-    def take(self) -> bytes:
-        """The next block; b"" at the end, or the error that made it one, however often it is asked for."""
+    def take(self) -> T:
+        """The next part; at the end what stands there, or the error that made it one, however often it is asked for."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended or self._stopped)
             if self._waiting:
-                block = self._waiting.popleft()
-                self._size -= len(block)
+                part = self._waiting.popleft()
+                self._size -= self._size_of(part)
                 self._changed.notify()
-                return block
+                return part
             if self._stopped:
                 raise ValueError("I/O operation on closed file")
             if self._error is not None:
                 raise self._error
-            return b""
+            return self._end
 
     def stop(self) -> None:
         """Nobody reads any more."""
@@ -85,7 +94,7 @@ class ReadAhead(io.RawIOBase):
         interrupt: Callable[[], None] | None = None,
         limit: int = AHEAD_BYTES,
     ) -> None:
-        self._blocks = _Blocks(limit)
+        self._blocks = _Parts(limit, len, b"")
         self._rest = memoryview(b"")
         # It must not know this object: then who lets go of the object ends it.
         self._thread = Thread(target=_fill, args=(self._blocks, blocks), name="assay-read-ahead", daemon=True)
@@ -142,20 +151,47 @@ class ReadAhead(io.RawIOBase):
         super().close()
 
 
-def _fill(blocks: _Blocks, made: Generator[bytes, None, None]) -> None:
+class Ahead(Generic[T]):
+    """The items of a generator, made in a thread of its own, so many ahead; an error goes up at its place.
+
+    The thread ends when this is let go of, after the item under way, or when the interpreter ends.
+
+    Args:
+        items: Makes them; it runs, and is closed, in the thread, and waits for nothing from afar.
+        limit: Items that may wait.
+    """
+
+    def __init__(self, items: Generator[T, None, None], limit: int) -> None:
+        self._parts = _Parts[T | None](limit, lambda _: 1, None)
+        thread = Thread(target=_fill, args=(self._parts, items), name="assay-ahead", daemon=True)
+        weakref.finalize(self, _end, self._parts, thread, None)
+        thread.start()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        """The next item."""
+        item = self._parts.take()
+        if item is None:
+            raise StopIteration
+        return item
+
+
+def _fill(parts: _Parts[T], made: Generator[T, None, None]) -> None:
     failure: BaseException | None = None
     try:
-        for block in made:
-            if not blocks.put(block):
+        for part in made:
+            if not parts.put(part):
                 break
         made.close()
     except BaseException as error:  # noqa: BLE001 - it goes up where the blocks are read
         failure = error
-    blocks.end(failure)
+    parts.end(failure)
 
 
-def _end(blocks: _Blocks, thread: Thread, interrupt: Callable[[], None] | None) -> None:
-    blocks.stop()
+def _end(parts: _Parts[T], thread: Thread, interrupt: Callable[[], None] | None) -> None:
+    parts.stop()
     if interrupt is not None:
         interrupt()
     # The garbage collector may be at work in this very thread.

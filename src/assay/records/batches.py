@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, Generic, TypeVar, cast
@@ -32,6 +32,7 @@ from assay.reading import (
     gathered,
     resolve,
 )
+from assay.reading.read_ahead import Ahead
 from assay.records.columns import Columns, Datetimes
 from assay.records.compiled import CompiledJudge, Judged
 from assay.records.csv_shape import CsvShapes
@@ -390,13 +391,15 @@ class RecordReader(Generic[M]):
         judge = self._judge(processor)
         bundles: deque[_Bundle] = deque()
 
-        def blocks() -> Iterator[Block]:
+        def blocks() -> Generator[Block, None, None]:
             for bundle in self._bundles(files, processor):
                 bundles.append(bundle)
                 yield bundle.joined(self.schema).block
 
         language = self._language(processor) if self.settings.compiled else None
-        for judged in self._unjudged(blocks()) if language is None else self._compiled(blocks(), language):
+        # To open and read many files takes as long as to judge them.
+        ahead = Ahead(blocks(), _DEPTH)
+        for judged in self._unjudged(ahead) if language is None else self._compiled(ahead, language):
             bundle = bundles.popleft()
             sound, damage = judged.without_doubts()
             yield self._completed(bundle.origin(), sound, judge)
