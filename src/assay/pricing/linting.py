@@ -294,7 +294,8 @@ class _Linter:
         return [
             (step, number)
             for step, number in left
-            if not step.alternatives or not self._refuses(step, number, near[step.id].get(number, []))
+            if not (step.alternatives and self._refuses(step, number, near[step.id].get(number, [])))
+            and not _shows(self._with([(step, number)], _nothing), every)
         ]
 
     def _with(self, entries: Sequence[tuple[Step, int]], price: Callable[[Decimal | Column], Decimal]) -> Prober:
