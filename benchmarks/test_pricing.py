@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import pytest
 from benchmarks.books import DISCOUNTS, DOCUMENTS, discounted, in_floats, lines
 from benchmarks.child import measured
 from benchmarks.conftest import Keep
@@ -64,6 +65,18 @@ def test_discounts_beside_floats(benchmark: Any, keep: Keep) -> None:
     benchmark.pedantic(ours, rounds=1)
     figure = Figure("quantity x price and two discounts", "the same in floats", "rate", 0.7)
     keep(benchmark, Reached(figure, *taken, records=2 * LINES))
+
+
+@pytest.mark.parametrize("what", ["documents", "two discounts"])
+def test_verifying_beside_none(benchmark: Any, keep: Keep, what: str) -> None:
+    """A sample of 100 and the extremes: what they cost depends on how many these are, and hardly on the lines."""
+    benchmark.group = "pricing"
+    book, frame = (DOCUMENTS, lines(LINES)) if what == "documents" else (DISCOUNTS, lines(LINES).drop("document_id"))
+    taken = in_turns(
+        lambda: book.price(frame, verify=100).collect(), lambda: book.price(frame).collect(), time.process_time
+    )
+    benchmark.pedantic(lambda: None, rounds=1)
+    keep(benchmark, Reached(Figure(f"{what}, verify=100", "the same without", "time"), *taken, records=LINES))
 
 
 def test_a_difference_beside_one_pricing(benchmark: Any, keep: Keep) -> None:

@@ -615,6 +615,14 @@ def test_rows_of_a_list_that_tie_end_early_or_never_count_are_found() -> None:
     assert rules(priced.lint()) == [("unchecked", None)]
 
 
+def test_an_option_that_is_there_twice_is_no_option_of_any_price() -> None:
+    """In each of the two a lower price would count: that another makes no difference would not be true."""
+    twice = [{"kind": "fixed_price", "when": "lower", "amount": "1"}] * 2
+    rules_given = [{"kind": "amount_off", "amount": "1"}, *twice]
+    stack = {"kind": "stack", "mode": "best", "rules": rules_given}
+    assert book({"kind": "per_unit", "unit_price": "0.5"}, stack).lint() == []
+
+
 def test_rates_of_places_matter_at_their_places() -> None:
     table = [{"rate": "19", "place": "DE"}, {"rate": "20", "place": "AT"}, {"rate": "20", "place": "FR"}]
     flat = {"kind": "flat", "amount": "100"}

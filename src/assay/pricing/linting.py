@@ -282,19 +282,20 @@ class _Linter:
             others = (self._with([(step, number)], price) for price in (_dearer, _nothing))
             if _prices(_entries(step)[number - 1]) and not any(_shows(other, items) for other in others):
                 left.append((step, number))
-        other = self._with(left, _dearer)
-        for one in every:
-            while left and _shows(other, [one]):
-                group = left
-                while len(group) > 1:
-                    half = group[: len(group) // 2]
-                    group = half if _shows(self._with(half, _dearer), [one]) else group[len(half) :]
-                left = [entry for entry in left if entry is not group[0]]
-                other = self._with(left, _dearer)
+        for price in (_dearer, _nothing):
+            other = self._with(left, price)
+            for one in every if left else ():
+                while left and _shows(other, [one]):
+                    group = left
+                    while len(group) > 1:
+                        half = group[: len(group) // 2]
+                        group = half if _shows(self._with(half, price), [one]) else group[len(half) :]
+                    left = [entry for entry in left if entry is not group[0]]
+                    other = self._with(left, price)
         return [
             (step, number)
             for step, number in left
-            if not step.alternatives or not self._refuses(step, number, near[step.id].get(number, []))
+            if not (step.alternatives and self._refuses(step, number, near[step.id].get(number, [])))
         ]
 
     def _with(self, entries: Sequence[tuple[Step, int]], price: Callable[[Decimal | Column], Decimal]) -> Prober:
