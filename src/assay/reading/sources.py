@@ -34,7 +34,7 @@ FORMATS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file (or stream) of a source, not yet open.
 
