@@ -230,3 +230,28 @@ def test_prices_and_quantities_may_have_any_number_of_places(
         schema={"list_price": pl.Decimal(38, price), "quantity": pl.Decimal(38, quantity)},
     )
     assert differences(Case(book, frame)) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"kind": "percentage_fee", "rate": "100", "fixed": "0.1", "per_event_max": "2"},
+        {
+            "kind": "graduated",
+            "round": "total",
+            "tiers": [{"up_to": "0.5", "unit_price": "0.33333333335"}, {"unit_price": "0.33333333335"}],
+        },
+    ],
+)
+def test_what_is_only_told_has_any_number_of_places(step: dict[str, object]) -> None:
+    """A receipt tells parts of what is exact together: that does not depend on whether it is asked for."""
+    book = PriceBook.model_validate({"currency": "EUR", "rounding": "none", "steps": [step]})
+    amounts = [Decimal("21.4999999999999999"), Decimal(2), Decimal(1), Decimal(0)]
+    inputs = {"amount": amounts, "quantity": amounts}
+    frame = pl.DataFrame(
+        {name: inputs[name] for name in book.required_inputs()},
+        schema_overrides=dict.fromkeys(book.required_inputs(), pl.Decimal(20, 16)),
+    )
+    assert differences(Case(book, frame)) == []
+    assert differences(Case(book, frame), receipts=False) == []
+    assert book.price(frame, errors="column").collect()["net"].null_count() < 4

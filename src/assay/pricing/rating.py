@@ -385,6 +385,14 @@ class Rating:
             self.require(amount == exact, TOO_FINE)
         return amount
 
+    def told(self, exact: Exact) -> Decimal:
+        """An amount that is told and counts for nothing: rounded likewise, and never refused for its many places."""
+        if (self._step.rounding or self.terms.rounding) != "none":
+            return self.rounded(exact)
+        amount = round_to(exact, UNROUNDED_PLACES, "half_even")
+        self.require(abs(amount) < self._limit, TOO_LARGE)
+        return amount
+
     def rounded_to(self, exact: Exact, increment: Decimal) -> Decimal:
         """Round to a multiple of an increment, by the step's rounding or the book's.
 

@@ -102,7 +102,7 @@ def rounded_once(at: Rating, parts: Sequence[Part], sign: int, units: Decimal, *
         quantity = sign * part.quantity
         exact = quantity * part.rate
         wording = Wording(what + part.what, turn * quantity, part.rate, part.tier, counts=False)
-        at.record(wording, turn * at.rounded(exact), turn * exact)
+        at.record(wording, turn * at.told(exact), turn * exact)
     total = sum((sign * part.quantity * part.rate for part in parts), Decimal(0))
     wording = Wording(what + "all tiers", turn * sign * units)
     if back:

@@ -96,7 +96,7 @@ class PercentageFee(Step):
             (_OF_AMOUNT, shown, rate, sign * percentage),
             ("events", sign * paying, fixed, sign * fees),
         ):
-            at.record(Wording(what, quantity, of, counts=False), at.rounded(exact), exact)
+            at.record(Wording(what, quantity, of, counts=False), at.told(exact), exact)
         fee = percentage + fees
         if paid or paying:
             fee = self._limited(at, fee)
