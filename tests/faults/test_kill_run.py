@@ -49,7 +49,7 @@ def see(shop: Shop, kills: int, seed: int, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_few_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    see(Shop(tmp_path / "shop", *more_outputs()), 4, 1, capsys)
+    see(Shop(tmp_path / "shop", *more_outputs()), 10, 1, capsys)
 
 
 @pytest.mark.campaign

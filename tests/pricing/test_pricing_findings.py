@@ -202,8 +202,8 @@ def test_the_sample_is_bounded() -> None:
     tiers = [{"up_to": str(top), "unit_price": "2"} for top in range(10, 2000, 10)]
     many = book({"kind": "volume", "tiers": [*tiers, {"unit_price": "1"}]})
     verifier = Verifier(many, 100, inputs={})
-    for part in range(30):
-        frame = pl.DataFrame({"quantity": range(part * 100, part * 100 + 100)})
+    for part in range(100):
+        frame = pl.DataFrame({"quantity": range(part * 30, part * 30 + 30)})
         verifier.check(frame, many.price(frame).collect())
     assert 100 <= verifier.verified <= 1000
 

@@ -33,7 +33,7 @@ def test_each_step(step: str, data: st.DataObject) -> None:
     assert differences(data.draw(cases(step=step))) == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(cases())
 def test_random_books(case: Case) -> None:
     assert differences(case) == []
@@ -46,7 +46,7 @@ def searched_differences(case: Case) -> list[tuple[object, object, object]]:
         return differences(case, receipts=False)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(cases(charge="graduated"))
 def test_graduated_tiers_that_are_searched(case: Case) -> None:
     assert searched_differences(case) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import BinaryIO, Final, Protocol, runtime_checkable
+from typing import BinaryIO, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -178,7 +178,6 @@ def _common_frame(raws: Sequence[RawRecord]) -> tuple[bytes, bytes]:
     return (head, tail) if same else (b"", b"")
 
 
-@runtime_checkable
 class Blocks(Protocol):
     """A processor that gives many records at a time: its fast way."""
 
